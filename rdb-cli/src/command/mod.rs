@@ -1,0 +1,13 @@
+//! The commands, each a function of an engine, its arguments, and where the result goes.
+
+mod export;
+mod import;
+mod node;
+mod read;
+mod write;
+
+pub(crate) use export::export;
+pub(crate) use import::import;
+pub(crate) use node::{health, status};
+pub(crate) use read::{get, scan};
+pub(crate) use write::{cas, delete, put};

@@ -1,0 +1,77 @@
+//! The `rdb` command: FlareDB from the shell.
+//!
+//! Results go to standard output, everything else to standard error. What ends a command is its exit code;
+//! `rdb --help` lists them.
+
+mod args;
+mod command;
+mod duration;
+mod escape;
+mod failure;
+mod format;
+mod lines;
+mod output;
+mod progress;
+mod value;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use rdb_client::{Client, RetryPolicy};
+use tokio::signal::ctrl_c;
+
+use args::{Args, Command, Connection};
+use failure::{Exit, Failure};
+use output::Output;
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => error.exit(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let exit = match runtime {
+        Ok(runtime) => {
+            let done = runtime.block_on(run(args));
+            // A read of a terminal or pipe that nobody awaits any more must not keep the process.
+            runtime.shutdown_background();
+            done.map_or_else(Failure::report, |()| Exit::Ok)
+        }
+        Err(error) => Failure::io("cannot start", &error).report(),
+    };
+    ExitCode::from(exit.code())
+}
+
+async fn run(args: Args) -> Result<(), Failure> {
+    let mut output = Output::stdout(args.print);
+    let client = connect(&args.connection).await?;
+    let out = &mut output;
+    match args.command {
+        Command::Get(get) => command::get(&client, get, out).await?,
+        Command::Put(put) => command::put(&client, put, out).await?,
+        Command::Delete(delete) => command::delete(&client, delete, out).await?,
+        Command::Cas(cas) => command::cas(&client, cas, out).await?,
+        Command::Scan(scan) => command::scan(&client, &scan, out).await?,
+        Command::Import(import) => command::import(Arc::new(client), import, out).await?,
+        // Ended by us rather than by the signal, so that the unfinished file goes away.
+        Command::Export(export) => tokio::select! {
+            done = command::export(&client, export, out) => done?,
+            Ok(()) = ctrl_c() => return Err(Failure::new(Exit::Interrupted, "interrupted; export is not whole")),
+        },
+        Command::Status => command::status(&client, &args.connection.endpoints, out).await?,
+        Command::Health => command::health(&client, out).await?,
+    }
+    output.finish()
+}
+
+async fn connect(connection: &Connection) -> Result<Client, Failure> {
+    let client = Client::builder()
+        .endpoints(connection.endpoints.iter().map(String::as_str))
+        .timeout(connection.timeout)
+        .connect_timeout(connection.connect_timeout)
+        .retry(RetryPolicy::default())
+        .connect();
+    Ok(client.await?)
+}

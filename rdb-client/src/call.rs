@@ -1,0 +1,218 @@
+use std::error::Error as StdError;
+use std::future::Future;
+use std::time::Duration;
+
+use rdb_engine_api::{Error, ErrorKind, Result};
+use rdb_proto::{Call, from_status};
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::{Request, Response, Status, TimeoutExpired};
+
+use crate::flight::Flight;
+use crate::retry::RetryPolicy;
+
+/// When a request must be done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline(Instant);
+
+impl Deadline {
+    pub(crate) fn after(timeout: Duration) -> Self {
+        // Further away than anyone waits, and near enough for every clock.
+        const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+        Self(Instant::now() + timeout.min(FAR))
+    }
+
+    fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    pub(crate) fn has_passed(self) -> bool {
+        self.left().is_zero()
+    }
+
+    /// The milliseconds that are left, rounded up.
+    pub(crate) fn left_ms(self) -> u64 {
+        u64::try_from(self.left().as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+    }
+
+    /// Waits for a part of an answer.
+    pub(crate) async fn bound<T>(self, part: impl Future<Output = Result<T>>) -> Result<T> {
+        match timeout_at(self.0, part).await {
+            Ok(done) => done,
+            Err(_) => Err(Error::new(ErrorKind::Unavailable, "no answer in time")),
+        }
+    }
+}
+
+/// Whether the node is told how long the answer is awaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tell {
+    /// As `grpc-timeout`.
+    Deadline,
+    /// Not at all: gRPC's deadline would bound the whole stream, and ours bounds its first part only.
+    Nothing,
+}
+
+/// Sends a request once and waits for the answer until the deadline.
+pub(crate) async fn attempt<Req, Res, Fut>(
+    call: Call,
+    deadline: Deadline,
+    tell: Tell,
+    message: Req,
+    send: impl FnOnce(Request<Req>) -> Fut,
+) -> Result<Res>
+where
+    Fut: Future<Output = Result<Response<Res>, Status>>,
+{
+    let flight = Flight::default();
+    let mut request = Request::new(message);
+    request.extensions_mut().insert(flight.clone());
+    if tell == Tell::Deadline {
+        request.set_timeout(deadline.left());
+    }
+    match timeout_at(deadline.0, send(request)).await {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(status)) if has_cause::<TimeoutExpired>(&status, |_| true) => Err(timed_out(call, &flight)),
+        Ok(Err(status)) => Err(failed(call, &flight, &status)),
+        Err(_) => Err(timed_out(call, &flight)),
+    }
+}
+
+/// Repeats what certainly did nothing, as often as the policy and the deadline allow. `prepare` makes the
+/// attempt, and answers none where it is too late for another.
+pub(crate) async fn repeat<T, Fut>(
+    policy: &RetryPolicy,
+    deadline: Deadline,
+    mut prepare: impl FnMut() -> Option<Fut>,
+) -> Result<T>
+where
+    Fut: Future<Output = Result<T>>,
+{
+    let mut failed = 0;
+    let mut last = None;
+    loop {
+        let Some(attempt) = prepare() else {
+            return Err(last.unwrap_or_else(too_late));
+        };
+        let error = match attempt.await {
+            // From a read it says "try again", from a write it certifies besides that nothing was applied.
+            Err(error) if error.kind() == ErrorKind::Unavailable => error,
+            done => return done,
+        };
+        failed += 1;
+        match policy.pause(failed, rand::random()) {
+            // With a pause up to the deadline nothing could be sent after it.
+            Some(pause) if pause < deadline.left() => sleep(pause).await,
+            _ => return Err(if failed > 1 { error.with("attempts", failed) } else { error }),
+        }
+        last = Some(error);
+    }
+}
+
+/// The request's time was over before it was sent.
+fn too_late() -> Error {
+    Error::new(ErrorKind::Unavailable, "time is over before the request was sent")
+}
+
+fn timed_out(call: Call, flight: &Flight) -> Error {
+    if flight.give_up() {
+        return too_late();
+    }
+    match call {
+        Call::Read => Error::new(ErrorKind::Unavailable, "no answer in time"),
+        Call::Write => Error::new(ErrorKind::Unknown, "no answer in time; the write may have been applied"),
+    }
+}
+
+fn failed(call: Call, flight: &Flight, status: &Status) -> Error {
+    let error = from_status(status, call);
+    let never_executed = || flight.give_up() || has_cause(status, is_refused_stream);
+    if error.kind() == ErrorKind::Unknown && never_executed() {
+        return Error::new(ErrorKind::Unavailable, "request was not sent").because(error);
+    }
+    error
+}
+
+/// HTTP/2 promises of a stream refused by the other side that nothing was processed.
+fn is_refused_stream(error: &h2::Error) -> bool {
+    error.is_remote() && error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
+}
+
+/// Whether an error of this type, for which `holds`, is among the causes.
+fn has_cause<E: StdError + 'static>(status: &Status, holds: impl Fn(&E) -> bool) -> bool {
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        if error.downcast_ref().is_some_and(&holds) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[tokio::test]
+    async fn a_write_that_cannot_be_sent_in_time_was_not_applied() {
+        for (call, sent) in [(Call::Read, false), (Call::Write, false), (Call::Read, true)] {
+            let never = |request: Request<()>| {
+                if sent {
+                    request.extensions().get::<Flight>().unwrap().depart();
+                }
+                std::future::pending::<Result<Response<()>, Status>>()
+            };
+            let deadline = Deadline::after(Duration::from_millis(1));
+            let error = attempt(call, deadline, Tell::Deadline, (), never).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_write_on_its_way_at_the_deadline_is_unknown() {
+        let never = |request: Request<()>| {
+            request.extensions().get::<Flight>().unwrap().depart();
+            std::future::pending::<Result<Response<()>, Status>>()
+        };
+        let deadline = Deadline::after(Duration::from_millis(1));
+        let error = attempt(Call::Write, deadline, Tell::Deadline, (), never).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unknown);
+    }
+
+    #[tokio::test]
+    async fn a_write_that_failed_before_it_was_sent_was_not_applied() {
+        let fail =
+            |_: Request<()>| async { Err::<Response<()>, _>(Status::unknown("Service was not ready")) };
+        let deadline = Deadline::after(Duration::from_secs(5));
+        let error = attempt(Call::Write, deadline, Tell::Deadline, (), fail).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn only_what_certainly_did_nothing_is_repeated() {
+        for kind in ErrorKind::ALL {
+            let count = Cell::new(0);
+            let policy = RetryPolicy::default().attempts(3).pauses(Duration::ZERO, Duration::ZERO);
+            let deadline = Deadline::after(Duration::from_secs(5));
+            let result: Result<()> = repeat(&policy, deadline, || {
+                count.set(count.get() + 1);
+                Some(async move { Err(Error::new(kind, "no")) })
+            })
+            .await;
+            assert_eq!(result.unwrap_err().kind(), kind);
+            assert_eq!(count.get(), if kind == ErrorKind::Unavailable { 3 } else { 1 }, "{kind}");
+        }
+    }
+
+    #[tokio::test]
+    async fn repeating_ends_with_the_deadline() {
+        let policy = RetryPolicy::default().attempts(u32::MAX);
+        let started = Instant::now();
+        let deadline = Deadline::after(Duration::from_millis(100));
+        let result: Result<()> =
+            repeat(&policy, deadline, || Some(async { Err(Error::new(ErrorKind::Unavailable, "no")) })).await;
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::Unavailable);
+        assert!(started.elapsed() < Duration::from_secs(2));
+    }
+}

@@ -1,0 +1,319 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hyper_util::rt::TokioIo;
+use parking_lot::RwLock;
+use prost::Message;
+use rdb_engine_api::{
+    Batch, ChangeStream, Engine, EngineInfo, EntryStream, Error, ErrorKind, Key, Outcome, Record, Result,
+    Scan, Session, SessionOptions, View, Watch, WriteOptions,
+};
+use rdb_proto::Call;
+use rdb_proto::ScanPart;
+use rdb_proto::kv::v1::{self, kv_client::KvClient, node_client::NodeClient};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::transport;
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+use crate::builder::ClientBuilder;
+use crate::call::{Deadline, Tell, attempt, repeat};
+use crate::endpoint::{Endpoint, dial};
+use crate::node::{Health, NodeStatus};
+use crate::retry::RetryPolicy;
+use crate::scan::{ScanParts, malformed};
+use crate::wire::Wire;
+
+/// A FlareDB node, as an [`Engine`].
+///
+/// Cloning is cheap; clones share one connection, which is made anew when it breaks. Every request has a
+/// deadline ([`ClientBuilder::timeout`]). Reads, and writes that were certainly not applied, are repeated
+/// within it ([`RetryPolicy`]); a write that may have been applied never is, and fails as
+/// [`Unknown`](ErrorKind::Unknown) (C10).
+///
+/// Values come without a copy: each shares the buffer that its answer or chunk was received in. Copy what
+/// is kept for long, so as not to keep the rest of the buffer with it.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+    timeout: Duration,
+}
+
+struct Shared {
+    /// None once the client is closed.
+    wire: RwLock<Option<Wire>>,
+    closing: CancellationToken,
+    /// The writes that `close` has to wait for.
+    writes: TaskTracker,
+    endpoints: Vec<Endpoint>,
+    retry: RetryPolicy,
+    info: EngineInfo,
+    server_version: String,
+    max_message_bytes: usize,
+}
+
+impl Client {
+    /// Prepares a connection.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::new()
+    }
+
+    /// Connects to a node with the default settings.
+    ///
+    /// # Errors
+    /// As [`ClientBuilder::connect`].
+    pub async fn connect(endpoint: impl Into<String>) -> Result<Self> {
+        Self::builder().endpoint(endpoint).connect().await
+    }
+
+    pub(crate) async fn open(settings: ClientBuilder) -> Result<Self> {
+        let endpoints: Vec<_> =
+            settings.endpoints.iter().map(|text| Endpoint::parse(text)).collect::<Result<_>>()?;
+        let wire = wire(&settings, &endpoints)?;
+        let deadline = Deadline::after(settings.connect_timeout);
+        let mut node = NodeClient::new(wire.clone());
+        let info = attempt(Call::Read, deadline, Tell::Deadline, v1::InfoRequest {}, |request| async move {
+            node.info(request).await
+        });
+        let info = info.await.map_err(|error| {
+            Error::new(error.kind(), "cannot connect").with("endpoints", Names(&endpoints)).because(error)
+        })?;
+        let engine = info.engine.ok_or_else(|| malformed("node does not say what it is"))?;
+        let mut engine = EngineInfo::try_from(engine)?;
+        // What the node can do and this client cannot carry, this engine does not do (C18).
+        engine.capabilities.watch = false;
+        engine.capabilities.sessions = false;
+        let shared = Shared {
+            wire: RwLock::new(Some(wire)),
+            closing: CancellationToken::new(),
+            writes: TaskTracker::new(),
+            endpoints,
+            retry: settings.retry,
+            info: engine,
+            server_version: info.server_version,
+            max_message_bytes: usize::try_from(info.max_message_bytes).unwrap_or(usize::MAX),
+        };
+        Ok(Self { shared: Arc::new(shared), timeout: settings.timeout })
+    }
+
+    /// The same client, whose requests may take so long.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        Self { shared: Arc::clone(&self.shared), timeout }
+    }
+
+    /// The version of the server, as it was when the client connected.
+    pub fn server_version(&self) -> &str {
+        &self.shared.server_version
+    }
+
+    /// Asks the node how it fares.
+    ///
+    /// # Errors
+    /// [`Unavailable`](ErrorKind::Unavailable) where it does not answer; [`Closed`](ErrorKind::Closed)
+    /// after [`close`](Engine::close).
+    pub async fn node_status(&self) -> Result<NodeStatus> {
+        let answer = self.read(v1::StatusRequest {}, |wire, request| async move {
+            NodeClient::new(wire).status(request).await
+        });
+        answer.await?.try_into()
+    }
+
+    /// Asks the node for its health, by gRPC's standard check.
+    ///
+    /// # Errors
+    /// As [`node_status`](Self::node_status).
+    pub async fn health(&self) -> Result<Health> {
+        let everything = HealthCheckRequest { service: String::new() };
+        let answer = self
+            .read(everything, |wire, request| async move { HealthClient::new(wire).check(request).await });
+        Ok(answer.await?.status().into())
+    }
+
+    fn wire(&self) -> Result<Wire> {
+        self.shared.wire.read().clone().ok_or_else(closed)
+    }
+
+    fn kv(&self, wire: Wire) -> KvClient<Wire> {
+        let limit = self.shared.max_message_bytes;
+        KvClient::new(wire).max_decoding_message_size(limit).max_encoding_message_size(limit)
+    }
+
+    /// What the node would not take is refused before anything is sent, so that a write is certain to have
+    /// done nothing.
+    fn check_size(&self, message: &impl Message) -> Result<()> {
+        let (bytes, limit) = (message.encoded_len(), self.shared.max_message_bytes);
+        if bytes > limit {
+            return Err(Error::new(ErrorKind::InvalidArgument, "request is too large")
+                .with("bytes", bytes)
+                .with("limit", limit));
+        }
+        Ok(())
+    }
+
+    /// Sends a request that changes nothing until it is answered, as far as the policy goes.
+    async fn read<Req, Res, Fut>(
+        &self,
+        message: Req,
+        send: impl Fn(Wire, tonic::Request<Req>) -> Fut,
+    ) -> Result<Res>
+    where
+        Req: Clone,
+        Fut: Future<Output = Result<tonic::Response<Res>, tonic::Status>>,
+    {
+        let deadline = Deadline::after(self.timeout);
+        repeat(&self.shared.retry, deadline, || {
+            let message = message.clone();
+            Some(async {
+                let wire = self.wire()?;
+                attempt(Call::Read, deadline, Tell::Deadline, message, |request| send(wire, request)).await
+            })
+        })
+        .await
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Engine for Client {
+    /// What the node's engine is, as it was when the client connected, without what this client does not
+    /// carry: watches and sessions.
+    fn info(&self) -> &EngineInfo {
+        &self.shared.info
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Record>> {
+        let answer = self
+            .read(v1::GetRequest::from(key), |wire, request| async move { self.kv(wire).get(request).await });
+        answer.await?.try_into()
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<View<Vec<Option<Record>>>> {
+        let request = v1::GetManyRequest::from(keys);
+        self.check_size(&request)?;
+        let answer = self.read(request, |wire, request| async move { self.kv(wire).get_many(request).await });
+        let view = View::<Vec<Option<Record>>>::try_from(answer.await?)?;
+        if view.data.len() != keys.len() {
+            return Err(malformed("node sent another number of records than was asked for")
+                .with("asked", keys.len())
+                .with("received", view.data.len()));
+        }
+        Ok(view)
+    }
+
+    /// Opens a scan. Opening is repeated like every read; a scan that was opened never is.
+    async fn scan(&self, scan: Scan) -> Result<View<EntryStream>> {
+        let message = v1::ScanRequest::from(scan);
+        self.check_size(&message)?;
+        let deadline = Deadline::after(self.timeout);
+        repeat(&self.shared.retry, deadline, || {
+            let message = message.clone();
+            Some(async {
+                let mut kv = self.kv(self.wire()?);
+                let open = |request| async move { kv.scan(request).await };
+                let parts = attempt(Call::Read, deadline, Tell::Nothing, message, open).await?;
+                let mut parts = ScanParts::new(parts, self.timeout, self.shared.closing.clone());
+                match deadline.bound(parts.next()).await? {
+                    ScanPart::Start(version) => Ok(View { version, data: parts.into_entries() }),
+                    _ => Err(malformed("scan has no beginning")),
+                }
+            })
+        })
+        .await
+    }
+
+    async fn write(&self, batch: Batch, options: WriteOptions) -> Result<Outcome> {
+        // Counted before the wire is asked for: `close` takes the wire away, then waits for the count.
+        let _counted = self.shared.writes.token();
+        let deadline = Deadline::after(self.timeout);
+        let turn = options.timeout.map(Deadline::after);
+        let message = v1::WriteRequest::from((batch, options));
+        self.check_size(&message)?;
+        let mut first = true;
+        let answer = repeat(&self.shared.retry, deadline, || {
+            let mut message = message.clone();
+            if let (Some(turn), Some(options)) = (turn, &mut message.options) {
+                // The wait for the turn goes on over all attempts.
+                options.wait_ms = Some(turn.left_ms());
+                if !first && turn.has_passed() {
+                    return None;
+                }
+            }
+            first = false;
+            Some(async {
+                let mut kv = self.kv(self.wire()?);
+                let send = |request| async move { kv.write(request).await };
+                attempt(Call::Write, deadline, Tell::Deadline, message, send).await
+            })
+        });
+        answer.await?.try_into()
+    }
+
+    /// Not carried over the wire yet (C18).
+    async fn watch(&self, _watch: Watch) -> Result<ChangeStream> {
+        Err(Error::new(ErrorKind::Unsupported, "client does not carry watches"))
+    }
+
+    /// Not carried over the wire yet (C18).
+    async fn open_session(&self, _options: SessionOptions) -> Result<Session> {
+        Err(Error::new(ErrorKind::Unsupported, "client does not carry sessions"))
+    }
+
+    /// Waits for the writes of this client and its clones, ends their scans, and lets the connection go.
+    /// What is asked of any of them afterwards answers [`Closed`](ErrorKind::Closed). The node goes on.
+    async fn close(&self) -> Result<()> {
+        *self.shared.wire.write() = None;
+        self.shared.closing.cancel();
+        self.shared.writes.close();
+        self.shared.writes.wait().await;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("endpoints", &format_args!("{}", Names(&self.shared.endpoints)))
+            .field("engine", &self.shared.info.name)
+            .field("timeout", &self.timeout)
+            .field("closed", &self.shared.closing.is_cancelled())
+            .finish()
+    }
+}
+
+/// Endpoints, separated by commas.
+struct Names<'a>(&'a [Endpoint]);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, endpoint) in self.0.iter().enumerate() {
+            write!(f, "{}{endpoint}", if place == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "client is closed")
+}
+
+/// Prepares the connection. Nothing is sent before the first request.
+fn wire(settings: &ClientBuilder, endpoints: &[Endpoint]) -> Result<Wire> {
+    let first = endpoints.first().ok_or_else(|| malformed("there is no endpoint"))?;
+    let channel = transport::Endpoint::from(first.uri()?)
+        .user_agent(concat!("flaredb-rust/", env!("CARGO_PKG_VERSION")))
+        .map_err(|error| malformed("cannot name the client").because(error))?
+        .http2_keep_alive_interval(settings.keepalive_interval)
+        .keep_alive_timeout(settings.keepalive_timeout)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(settings.stream_window_bytes)
+        .initial_connection_window_size(settings.connection_window_bytes);
+    let (endpoints, limit) = (Arc::<[Endpoint]>::from(endpoints), settings.connect_timeout);
+    let connector = tower::service_fn(move |_| {
+        let endpoints = Arc::clone(&endpoints);
+        async move { dial(&endpoints, limit).await.map(TokioIo::new) }
+    });
+    Ok(Wire(channel.connect_with_connector_lazy(connector)))
+}

@@ -1,0 +1,278 @@
+//! A node that does as it is told: it hangs, fails, lies, and breaks connections.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt, stream};
+use parking_lot::Mutex;
+use rdb_client::{Client, ClientBuilder, Commit, Durability, EngineInfo, Error, Outcome, Version};
+use rdb_proto::kv::v1::{self, kv_server, node_server};
+use rdb_proto::to_status;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{Code, Request, Response, Status};
+
+/// What the node does with a request.
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    /// Answers as a node should.
+    Answer,
+    /// Answers with something that makes no sense.
+    Nonsense,
+    /// Answers with an error of ours.
+    Fail(Error),
+    /// Answers with a status that is not ours.
+    Stranger(Code),
+    /// Never answers.
+    Hang,
+    /// Breaks the connection.
+    Cut,
+}
+
+/// What the node does after the parts of a scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// Ends the stream as if all were well.
+    Finish,
+    /// Sends nothing more.
+    Hang,
+}
+
+/// A running node and its orders.
+#[derive(Clone, Debug)]
+pub(crate) struct Fake {
+    orders: Arc<Orders>,
+    address: SocketAddr,
+    _stop: Arc<DropGuard>,
+}
+
+#[derive(Debug)]
+struct Orders {
+    /// What to do with the next requests; afterwards, `Answer`.
+    acts: Mutex<VecDeque<Act>>,
+    scan: Mutex<(Vec<v1::ScanResponse>, After)>,
+    arrivals: Mutex<Vec<&'static str>>,
+    timeouts: Mutex<Vec<Option<String>>>,
+    waits: Mutex<Vec<Option<u64>>>,
+    scans_open: Arc<()>,
+    /// Breaks the connections of the present.
+    cut: Mutex<CancellationToken>,
+}
+
+impl Fake {
+    /// Starts a node. Clients reach it through a relay, so that connections can be broken.
+    pub(crate) async fn start() -> Self {
+        let orders = Arc::new(Orders {
+            acts: Mutex::default(),
+            scan: Mutex::new((Vec::new(), After::Finish)),
+            arrivals: Mutex::default(),
+            timeouts: Mutex::default(),
+            waits: Mutex::default(),
+            scans_open: Arc::default(),
+            cut: Mutex::default(),
+        });
+        let stop = CancellationToken::new();
+        let node = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let relay = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (behind, address) = (node.local_addr().unwrap(), relay.local_addr().unwrap());
+        let serve = tonic::transport::Server::builder()
+            .add_service(kv_server::KvServer::new(Service(Arc::clone(&orders))))
+            .add_service(node_server::NodeServer::new(Service(Arc::clone(&orders))))
+            .serve_with_incoming(TcpListenerStream::new(node));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(serve));
+        let relayed = Arc::clone(&orders);
+        tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
+            while let Ok((mut client, _)) = relay.accept().await {
+                let cut = relayed.cut.lock().clone();
+                tokio::spawn(cut.run_until_cancelled_owned(async move {
+                    let mut server = TcpStream::connect(behind).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                }));
+            }
+        }));
+        Self { orders, address, _stop: Arc::new(stop.drop_guard()) }
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    pub(crate) fn builder(&self) -> ClientBuilder {
+        Client::builder().endpoint(self.address()).timeout(Duration::from_secs(10))
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        self.builder().connect().await.unwrap()
+    }
+
+    /// Orders what to do with the next requests.
+    pub(crate) fn order(&self, acts: impl IntoIterator<Item = Act>) {
+        *self.orders.acts.lock() = acts.into_iter().collect();
+        self.orders.arrivals.lock().clear();
+    }
+
+    /// Orders what to answer to every scan.
+    pub(crate) fn order_scan(&self, parts: Vec<rdb_proto::ScanPart>, after: After) {
+        *self.orders.scan.lock() = (parts.into_iter().map(Into::into).collect(), after);
+        self.orders.arrivals.lock().clear();
+    }
+
+    /// Breaks the connections that there are.
+    pub(crate) fn cut(&self) {
+        self.orders.cut();
+    }
+
+    /// How many requests arrived since the last order.
+    pub(crate) fn arrivals(&self) -> usize {
+        self.orders.arrivals.lock().len()
+    }
+
+    /// The deadlines that requests told, as they came.
+    pub(crate) fn timeouts(&self) -> Vec<Option<String>> {
+        self.orders.timeouts.lock().clone()
+    }
+
+    /// The waits that writes told, in milliseconds.
+    pub(crate) fn waits(&self) -> Vec<Option<u64>> {
+        self.orders.waits.lock().clone()
+    }
+
+    /// How many scans the node has open.
+    pub(crate) fn scans_open(&self) -> usize {
+        Arc::strong_count(&self.orders.scans_open) - 1
+    }
+}
+
+/// Waits until something holds.
+pub(crate) async fn until(holds: impl Fn() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), wait).await.expect("it never came to hold");
+}
+
+struct Service(Arc<Orders>);
+
+impl Service {
+    async fn act<Req, Res>(
+        &self,
+        name: &'static str,
+        request: &Request<Req>,
+        good: impl FnOnce() -> Res,
+    ) -> Result<Response<Res>, Status>
+    where
+        Res: Default,
+    {
+        let timeout = request.metadata().get("grpc-timeout").map(|value| value.to_str().unwrap().to_owned());
+        self.0.timeouts.lock().push(timeout);
+        self.0.arrivals.lock().push(name);
+        let act = self.0.acts.lock().pop_front().unwrap_or(Act::Answer);
+        match act {
+            Act::Answer => Ok(Response::new(good())),
+            Act::Nonsense => Ok(Response::new(Res::default())),
+            Act::Fail(error) => Err(to_status(&error)),
+            Act::Stranger(code) => Err(Status::new(code, "stranger")),
+            Act::Hang => std::future::pending().await,
+            Act::Cut => {
+                self.0.cut();
+                std::future::pending().await
+            }
+        }
+    }
+}
+
+impl Orders {
+    fn cut(&self) {
+        std::mem::take(&mut *self.cut.lock()).cancel();
+    }
+}
+
+fn outcome() -> Outcome {
+    Outcome::Committed(Commit { version: Version::MIN, durability: Durability::Synced })
+}
+
+#[tonic::async_trait]
+impl kv_server::Kv for Service {
+    async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::GetResponse>, Status> {
+        let record = v1::Record { value: "v".into(), version: 7, expires_at_ms: None };
+        self.act("get", &request, || v1::GetResponse { record: Some(record) }).await
+    }
+
+    async fn get_many(
+        &self,
+        request: Request<v1::GetManyRequest>,
+    ) -> Result<Response<v1::GetManyResponse>, Status> {
+        let slots = vec![Default::default(); request.get_ref().keys.len()];
+        self.act("get_many", &request, || v1::GetManyResponse { version: 7, slots }).await
+    }
+
+    async fn put(&self, request: Request<v1::PutRequest>) -> Result<Response<v1::PutResponse>, Status> {
+        self.act("put", &request, Default::default).await
+    }
+
+    async fn delete(
+        &self,
+        request: Request<v1::DeleteRequest>,
+    ) -> Result<Response<v1::DeleteResponse>, Status> {
+        self.act("delete", &request, || outcome().into()).await
+    }
+
+    async fn compare_and_swap(
+        &self,
+        request: Request<v1::CompareAndSwapRequest>,
+    ) -> Result<Response<v1::CompareAndSwapResponse>, Status> {
+        self.act("compare_and_swap", &request, || outcome().into()).await
+    }
+
+    async fn write(&self, request: Request<v1::WriteRequest>) -> Result<Response<v1::WriteResponse>, Status> {
+        let wait = request.get_ref().options.as_ref().and_then(|options| options.wait_ms);
+        self.0.waits.lock().push(wait);
+        self.act("write", &request, || outcome().into()).await
+    }
+
+    type ScanStream = Pin<Box<dyn Stream<Item = Result<v1::ScanResponse, Status>> + Send>>;
+
+    async fn scan(&self, request: Request<v1::ScanRequest>) -> Result<Response<Self::ScanStream>, Status> {
+        self.act("scan", &request, || ()).await?;
+        let (parts, after) = self.0.scan.lock().clone();
+        let open = Arc::clone(&self.0.scans_open);
+        let rest = stream::once(async move {
+            match after {
+                After::Finish => None,
+                After::Hang => std::future::pending().await,
+            }
+        });
+        let parts = stream::iter(parts.into_iter().map(Ok)).chain(rest.filter_map(std::future::ready));
+        Ok(Response::new(Box::pin(parts.inspect(move |_| {
+            let _ = &open;
+        }))))
+    }
+}
+
+#[tonic::async_trait]
+impl node_server::Node for Service {
+    async fn info(&self, _: Request<v1::InfoRequest>) -> Result<Response<v1::InfoResponse>, Status> {
+        let mut info = EngineInfo::new("fake", 1, Durability::Synced);
+        info.capabilities.watch = true;
+        info.capabilities.expiry = true;
+        Ok(Response::new(v1::InfoResponse {
+            engine: Some((&info).into()),
+            server_version: "0.0.0".into(),
+            max_message_bytes: rdb_proto::max_message_bytes(&info.limits) as u64,
+        }))
+    }
+
+    async fn status(
+        &self,
+        request: Request<v1::StatusRequest>,
+    ) -> Result<Response<v1::StatusResponse>, Status> {
+        let status = v1::StatusResponse { state: 1, uptime_ms: 1_500, ..Default::default() };
+        self.act("status", &request, || status).await
+    }
+}

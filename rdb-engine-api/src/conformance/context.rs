@@ -1,0 +1,156 @@
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tempfile::TempDir;
+
+use super::{Db, Harness, Running};
+use crate::{EngineInfo, Limits, Result};
+
+/// What a case works with: a directory of its own, and the means to open, reopen and crash the engine.
+pub struct Context {
+    harness: Arc<dyn Harness>,
+    home: TempDir,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The directory in use; a crash goes on in a copy.
+    directory: PathBuf,
+    copies: u32,
+    limits: Limits,
+    running: Option<Running>,
+}
+
+impl Context {
+    pub(super) fn new(harness: Arc<dyn Harness>) -> Self {
+        let home = tempfile::Builder::new().prefix("flaredb-conformance-").tempdir();
+        let home = home.expect("the suite can make a temporary directory");
+        let directory = home.path().join("data");
+        fs::create_dir(&directory).expect("the suite can write in its temporary directory");
+        let state = State { directory, copies: 0, limits: Limits::default(), running: None };
+        Self { harness, home, state: Mutex::new(state) }
+    }
+
+    pub(super) fn harness(&self) -> &dyn Harness {
+        &*self.harness
+    }
+
+    /// What the engine declares, from one that is opened elsewhere for that.
+    pub(super) async fn declared(&self) -> EngineInfo {
+        let directory = self.home.path().join("declared");
+        fs::create_dir_all(&directory).expect("the suite can write in its temporary directory");
+        let running = self.harness.open(&directory, Limits::default()).await;
+        let running =
+            running.unwrap_or_else(|error| panic!("a fresh engine did not open: {}", error.report()));
+        let info = running.engine().info().clone();
+        stop(running).await;
+        info
+    }
+
+    /// Opens a fresh engine with its usual limits.
+    pub async fn open(&self) -> Db {
+        self.open_with(Limits::default()).await
+    }
+
+    /// Opens a fresh engine with these limits.
+    pub async fn open_with(&self, limits: Limits) -> Db {
+        self.state.lock().limits = limits;
+        let opened = self.open_again().await;
+        opened.unwrap_or_else(|error| panic!("a fresh engine did not open: {}", error.report()))
+    }
+
+    /// Brings the engine to an orderly end and opens what it left.
+    pub async fn reopen(&self) -> Db {
+        self.stop().await;
+        let opened = self.open_again().await;
+        opened.unwrap_or_else(|error| panic!("the engine did not open what it left: {}", error.report()))
+    }
+
+    /// Lets the process die, as far as the engine's files can tell: they are copied as the operating
+    /// system has them at this instant, and the copy is opened. Nothing may be written meanwhile.
+    pub async fn crash(&self) -> Db {
+        let copy = self.copy().await;
+        self.stop().await;
+        self.state.lock().directory = copy;
+        let opened = self.open_again().await;
+        opened.unwrap_or_else(|error| panic!("the engine did not open after a crash: {}", error.report()))
+    }
+
+    /// The directory in use.
+    pub fn directory(&self) -> PathBuf {
+        self.state.lock().directory.clone()
+    }
+
+    /// Copies the directory in use as it is now.
+    pub async fn copy(&self) -> PathBuf {
+        let (from, to) = {
+            let mut state = self.state.lock();
+            state.copies += 1;
+            (state.directory.clone(), self.home.path().join(format!("copy-{}", state.copies)))
+        };
+        let target = to.clone();
+        let copied = tokio::task::spawn_blocking(move || copy_all(&from, &target)).await;
+        copied.expect("copying does not panic").expect("the suite can copy the engine's directory");
+        to
+    }
+
+    /// Opens the engine over another directory, for cases in which that is meant to fail.
+    pub async fn open_at(&self, directory: &Path) -> Result<Running> {
+        let limits = self.state.lock().limits.clone();
+        self.harness.open(directory, limits).await
+    }
+
+    /// Opens the directory in use again, for cases in which that may fail.
+    pub async fn open_again(&self) -> Result<Db> {
+        let running = self.open_at(&self.directory()).await?;
+        let db = Db::new(Arc::clone(running.engine()));
+        self.state.lock().running = Some(running);
+        Ok(db)
+    }
+
+    /// Brings the engine in use to an orderly end.
+    pub async fn stop(&self) {
+        let running = self.state.lock().running.take();
+        if let Some(running) = running {
+            stop(running).await;
+        }
+    }
+
+    pub(super) async fn finish(&self) {
+        self.stop().await;
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("home", &self.home.path()).finish_non_exhaustive()
+    }
+}
+
+async fn stop(running: Running) {
+    if let Err(error) = running.stop().await {
+        panic!("close finishes what was accepted and frees the engine (C12), but failed: {}", error.report());
+    }
+}
+
+fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_all(&entry.path(), &target)?;
+        } else {
+            match fs::copy(entry.path(), target) {
+                // A store may tidy up behind itself at any time.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                copied => drop(copied?),
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! The case that keeps skips honest.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+
+use super::harness::Skipped;
+use super::{Context, Group, cases};
+use crate::{Durability, EngineInfo};
+
+/// What runs is what the engine declares. Prints what is skipped past the test runner's capture.
+pub(super) async fn suite_runs_what_the_engine_declares(cx: &Context) {
+    let info = cx.declared().await;
+    check_declaration(&info);
+    for skip in cx.harness().skips() {
+        assert!(!skip.reason.trim().is_empty(), "a skip has a reason: {skip:?}");
+        let meant: Vec<_> = cases().iter().filter(|case| case.is_meant_by(&skip.what)).collect();
+        assert!(!meant.is_empty(), "a skip means a case that there is: {skip:?}");
+        if let Skipped::Group(group) = skip.what {
+            let always = matches!(group, Group::Core | Group::Batch | Group::Scan | Group::Concurrency);
+            assert!(!always, "every engine runs the group {group}");
+            let declared = group == Group::Durability && info.best_durability > Durability::Volatile;
+            assert!(!declared, "an engine that declares durability runs the group durability");
+        }
+        let itself = meant.iter().any(|case| case.name == "suite_runs_what_the_engine_declares");
+        assert!(!itself, "this case is always run");
+    }
+    report(&info, cx);
+}
+
+/// What the engine declares must make sense, and the suite must be able to prove it.
+fn check_declaration(info: &EngineInfo) {
+    assert!(!info.name.is_empty(), "an engine has a name");
+    assert!(
+        info.default_durability <= info.best_durability,
+        "the default durability is one that can be reached (C9)"
+    );
+    let capabilities = info.capabilities;
+    for (declared, what) in
+        [(capabilities.expiry, "expiry"), (capabilities.watch, "watch"), (capabilities.sessions, "sessions")]
+    {
+        assert!(
+            !declared,
+            "the engine declares `{what}`, but this version of the suite has no case that proves it"
+        );
+    }
+}
+
+fn report(info: &EngineInfo, cx: &Context) {
+    let mut skipped: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for case in cases() {
+        if let Some(reason) = case.skipped(info, cx.harness()) {
+            skipped.entry(reason).or_default().push(format!("{case:?}"));
+        }
+    }
+    let apply = cases().len() - skipped.values().map(Vec::len).sum::<usize>();
+    let mut text = format!("conformance of {}: {apply} of {} cases apply\n", info.name, cases().len());
+    for (reason, names) in skipped {
+        text.push_str(&format!("  skipped: {reason}:\n    {}\n", names.join("\n    ")));
+    }
+    // Not by println!, which the test runner keeps to itself as long as the case passes.
+    drop(io::stderr().write_all(text.as_bytes()));
+}

@@ -1,0 +1,295 @@
+//! Levels of durability, and what is there after a reopen or a crash.
+
+use std::time::UNIX_EPOCH;
+
+use super::Context;
+use super::db::{Db, committed, conflicted, key, must, record_of, refused, text_of, unchanged};
+use crate::{
+    Batch, Clock as _, Commit, Condition, Durability, Entry, ErrorKind, KeyRange, Outcome, Result, Scan,
+    SystemClock, Version, WriteOptions,
+};
+
+async fn try_write(db: &Db, batch: Batch, durability: Durability) -> Result<Outcome> {
+    db.engine().write(batch, WriteOptions::default().durability(durability)).await
+}
+
+async fn write_at(db: &Db, batch: Batch, durability: Durability) -> Outcome {
+    must(try_write(db, batch, durability).await, "a write that asks for a level that the engine declares")
+}
+
+/// The levels that the engine declares.
+fn levels(db: &Db) -> Vec<Durability> {
+    let best = db.engine().info().best_durability;
+    Durability::ALL.into_iter().filter(|level| *level <= best).collect()
+}
+
+/// C9: the answer reports at least the level that was asked for, and no more than the engine's best.
+pub(super) async fn c09_the_level_reached_is_at_least_the_level_asked(cx: &Context) {
+    let db = cx.open().await;
+    let best = db.engine().info().best_durability;
+    for (number, asked) in levels(&db).into_iter().cycle().take(9).enumerate() {
+        let batch = Batch::new().put(key(format!("key {number}")), asked.name());
+        let Commit { durability: reached, .. } = committed(write_at(&db, batch, asked).await);
+        assert!(
+            reached >= asked,
+            "the level reached is never less than the level asked (C9): {reached} < {asked}"
+        );
+        assert!(
+            reached <= best,
+            "no commit is safer than the best that the engine declares (C9): {reached} > {best}"
+        );
+    }
+}
+
+/// C9: a write that asks for no level gets at least the engine's default, which is one it can reach.
+pub(super) async fn c09_a_write_without_a_level_gets_the_declared_default(cx: &Context) {
+    let db = cx.open().await;
+    let (best, default) = (db.engine().info().best_durability, db.engine().info().default_durability);
+    assert!(default <= best, "the default level is one that the engine can reach (C9): {default} > {best}");
+    let reached = db.commit(Batch::new().put(key("k"), "v")).await.durability;
+    assert!(reached >= default, "a write that asks for nothing gets the default (C9): {reached} < {default}");
+}
+
+/// C9: a batch that changes nothing still answers at the level asked: what it was judged in is that safe.
+pub(super) async fn c09_a_batch_that_changes_nothing_reaches_the_level_asked(cx: &Context) {
+    let db = cx.open().await;
+    let version =
+        committed(write_at(&db, Batch::new().put(key("k"), "v"), Durability::Volatile).await).version;
+    for asked in levels(&db) {
+        let assertion = Batch::new().when(key("k"), Condition::Present);
+        for batch in [assertion, Batch::new().delete(key("absent"))] {
+            let answer = unchanged(write_at(&db, batch, asked).await);
+            assert_eq!(answer.version, version, "a batch without effect takes no version (C4)");
+            let reached = answer.durability;
+            assert!(
+                reached >= asked,
+                "what the batch was judged in is as safe as asked (C9): {reached} < {asked}"
+            );
+        }
+    }
+}
+
+/// C9: asking above the engine's best is refused, and nothing is applied.
+pub(super) async fn c09_a_level_above_the_best_is_refused_and_nothing_applied(cx: &Context) {
+    let db = cx.open().await;
+    let before = db.put("k", "old").await;
+    let best = db.engine().info().best_durability;
+    for asked in Durability::ALL.into_iter().filter(|level| *level > best) {
+        for batch in [
+            Batch::new().put(key("k"), "new"),
+            Batch::new().when(key("k"), Condition::Absent).put(key("k"), "new"),
+            Batch::new().delete(key("absent")),
+        ] {
+            let error = refused(try_write(&db, batch, asked).await, "a level above the engine's best (C9)");
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{}", error.report());
+        }
+        assert_eq!(db.text("k").await.as_deref(), Some("old"), "a refused write is not applied (C9, C10)");
+        assert_eq!(db.version().await, before, "a refused write takes no version (C9, C10)");
+    }
+}
+
+/// C9: everything acknowledged is there after an orderly end, at whatever level it was asked for.
+pub(super) async fn c09_what_was_acknowledged_is_there_after_a_reopen(cx: &Context) {
+    let db = cx.open().await;
+    db.fill("k", 500, 100).await;
+    for (number, level) in levels(&db).into_iter().cycle().take(30).enumerate() {
+        committed(write_at(&db, Batch::new().put(key(format!("k{number:05}")), level.name()), level).await);
+    }
+    committed(db.delete("k00499").await);
+    let before = db.scan(Scan::new(KeyRange::all())).await;
+    let db = cx.reopen().await;
+    let after = db.scan(Scan::new(KeyRange::all())).await;
+    assert!(
+        after.data == before.data,
+        "a reopen changes no record (C9): {} then, {} now",
+        before.data.len(),
+        after.data.len()
+    );
+    assert!(after.version >= before.version, "the view's version never goes back (C5)");
+}
+
+/// C9: a commit answered at a level that survives the process is there after a crash.
+pub(super) async fn c09_what_was_answered_as_safe_survives_a_crash(cx: &Context) {
+    let db = cx.open().await;
+    let best = db.engine().info().best_durability;
+    let mut expected = Vec::new();
+    for number in 0..60 {
+        let name = format!("k{number:02}");
+        let commit = committed(write_at(&db, Batch::new().put(key(&name), "v"), best).await);
+        expected.push((name, commit.version));
+    }
+    committed(write_at(&db, Batch::new().delete(key("k00")), best).await);
+    expected.remove(0);
+    let db = cx.crash().await;
+    let found: Vec<(String, Version)> = versions(&db.scan(Scan::new(KeyRange::all())).await.data);
+    assert_eq!(found, expected, "what was answered as {best} survives a crash (C9)");
+}
+
+fn versions(entries: &[Entry]) -> Vec<(String, Version)> {
+    entries.iter().map(|entry| (entry.key.to_string(), record_of(entry).version)).collect()
+}
+
+/// C9: what survives a crash is a prefix of the commit order that holds every commit answered as safe.
+pub(super) async fn c09_what_survives_a_crash_is_a_prefix_of_the_commits(cx: &Context) {
+    let db = cx.open().await;
+    let best = db.engine().info().best_durability;
+    let mut written = Vec::new();
+    let mut safe = 0;
+    for number in 0..200 {
+        let level = if number == 100 { best } else { Durability::Volatile };
+        // Keys out of order, so that a prefix of commits is not a range of keys.
+        let name = format!("k{:03}", (number * 77) % 200);
+        let commit = committed(write_at(&db, Batch::new().put(key(&name), "v"), level).await);
+        written.push((name, commit.version));
+        if commit.durability > Durability::Volatile {
+            safe = written.len();
+        }
+    }
+    let db = cx.crash().await;
+    let mut found = versions(&db.scan(Scan::new(KeyRange::all())).await.data);
+    found.sort_by_key(|(_, version)| *version);
+    assert!(found.len() >= safe, "{safe} commits were answered as safe, {} survived (C9)", found.len());
+    assert_eq!(
+        found[..],
+        written[..found.len()],
+        "what survives is a prefix of the commits, none changed (C9)"
+    );
+}
+
+/// C2: after a crash a batch is there whole or not at all.
+pub(super) async fn c02_a_batch_survives_a_crash_whole_or_not_at_all(cx: &Context) {
+    const KEYS: usize = 20;
+    let db = cx.open().await;
+    for round in 0..60 {
+        let batch = (0..KEYS).fold(Batch::new(), |batch, number| {
+            batch
+                .put(key(format!("{number:02}/{round:02}")), "v")
+                .put(key(format!("latest/{number:02}")), format!("{round}"))
+        });
+        committed(write_at(&db, batch, Durability::Volatile).await);
+    }
+    let db = cx.crash().await;
+    let latest = db.scan(Scan::new(KeyRange::prefix("latest/"))).await.data;
+    let rounds: Vec<String> = latest.iter().map(|entry| text_of(record_of(entry))).collect();
+    assert!(
+        rounds.is_empty() || rounds.len() == KEYS,
+        "a batch survives whole or not at all (C2): {}",
+        rounds.len()
+    );
+    assert!(
+        rounds.iter().all(|round| *round == rounds[0]),
+        "a batch survives whole or not at all (C2): {rounds:?}"
+    );
+    for round in 0..60 {
+        let there = db
+            .dump()
+            .await
+            .iter()
+            .filter(|(name, _)| name.ends_with(&format!("/{round:02}")) && !name.starts_with("latest"))
+            .count();
+        assert!(there == 0 || there == KEYS, "{there} of {KEYS} operations of a batch survived (C2)");
+    }
+}
+
+/// C5: no version is given again after an orderly end.
+pub(super) async fn c05_a_reopen_gives_no_version_twice(cx: &Context) {
+    let mut db = cx.open().await;
+    let mut last = db.version().await;
+    for _ in 0..3 {
+        for name in ["a", "b", "a"] {
+            let version = db.put(name, "v").await;
+            assert!(version > last, "a reopen gives no version twice (C5): {version} after {last}");
+            last = version;
+        }
+        db = cx.reopen().await;
+        let view = db.version().await;
+        assert!(view >= last, "the view's version never goes back (C5): {view} after {last}");
+    }
+}
+
+/// C5: the counter does not come from the records that are left: the newest one may be deleted.
+pub(super) async fn c05_deleting_the_newest_record_frees_no_version_at_a_reopen(cx: &Context) {
+    let db = cx.open().await;
+    db.put("old", "v").await;
+    let put = db.put("new", "v").await;
+    let deleted = committed(db.delete("new").await).version;
+    let db = cx.reopen().await;
+    let view = db.version().await;
+    assert!(
+        view >= deleted,
+        "the counter is stored, not rebuilt from live records (C5): {view} after {deleted}"
+    );
+    let again = db.put("new", "v").await;
+    assert!(
+        again > deleted,
+        "the counter is stored, not rebuilt from live records (C5): put {put}, delete {deleted}, reopen, put {again}"
+    );
+    conflicted(db.put_when("new", Condition::Version(put), "stale").await);
+}
+
+/// C5: the same over a crash.
+pub(super) async fn c05_deleting_the_newest_record_frees_no_version_at_a_crash(cx: &Context) {
+    let db = cx.open().await;
+    let best = db.engine().info().best_durability;
+    committed(write_at(&db, Batch::new().put(key("old"), "v"), best).await);
+    committed(write_at(&db, Batch::new().put(key("new"), "v"), best).await);
+    let deleted = committed(write_at(&db, Batch::new().delete(key("new")), best).await).version;
+    let db = cx.crash().await;
+    let again = db.put("new", "v").await;
+    assert!(again > deleted, "no version is given twice, not after a crash (C5): {again} after {deleted}");
+}
+
+/// C5: not even the version of a commit that a crash took away is given again.
+pub(super) async fn c05_a_version_that_a_crash_took_away_is_not_given_again(cx: &Context) {
+    let mut db = cx.open().await;
+    let mut last = db.version().await;
+    for _ in 0..3 {
+        for number in 0..40 {
+            let batch = Batch::new().put(key(format!("k{number}")), "v");
+            let version = committed(write_at(&db, batch, Durability::Volatile).await).version;
+            assert!(
+                version > last,
+                "no version that anyone has seen is given twice (C5): {version} after {last}"
+            );
+            last = version;
+        }
+        db = cx.crash().await;
+    }
+    let version = db.put("k", "v").await;
+    assert!(version > last, "no version that anyone has seen is given twice (C5): {version} after {last}");
+}
+
+/// C5: an engine that keeps nothing begins above the wall clock in microseconds, and so above all that
+/// it gave before.
+pub(super) async fn c05_a_volatile_start_is_above_the_wall_clock(cx: &Context) {
+    let mut last = None;
+    for _ in 0..3 {
+        let started =
+            SystemClock::new().wall().duration_since(UNIX_EPOCH).expect("the clock is set").as_micros();
+        let db = cx.open().await;
+        let version = db.put("k", "v").await;
+        assert!(
+            u128::from(version.get()) >= started,
+            "a volatile start begins above the wall clock in microseconds (C5): {version} < {started}"
+        );
+        assert!(
+            last.is_none_or(|last| version > last),
+            "a restart gives no version twice (C5): {version} after {last:?}"
+        );
+        for _ in 0..20 {
+            last = Some(db.put("k", "v").await);
+        }
+        cx.stop().await;
+    }
+}
+
+/// C6: conditions on versions hold across a reopen.
+pub(super) async fn c06_a_version_seen_before_a_reopen_still_holds(cx: &Context) {
+    let db = cx.open().await;
+    let kept = db.put("kept", "v").await;
+    let changed = db.put("changed", "v").await;
+    db.put("changed", "w").await;
+    let db = cx.reopen().await;
+    committed(db.put_when("kept", Condition::Version(kept), "new").await);
+    conflicted(db.put_when("changed", Condition::Version(changed), "new").await);
+}

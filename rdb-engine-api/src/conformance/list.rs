@@ -1,0 +1,184 @@
+//! The one list of all cases, and what is made from it.
+
+use super::{Case, Group, Need};
+#[allow(clippy::wildcard_imports)] // the list names each function
+use super::{
+    batch::*, concurrency::*, core::*, damage::*, declared::*, durability::*, lifecycle::*, limits::*,
+    scan::*,
+};
+
+/// Hands the list of all cases to a macro: `conformance_cases! { [callback] [its own arguments] }` becomes
+/// `callback! { [its own arguments] group { case, case (need), .. } .. }`.
+#[macro_export]
+macro_rules! conformance_cases {
+    ([$($callback:tt)+] [$($arguments:tt)*]) => {
+        $($callback)+! { [$($arguments)*]
+            core {
+                c01_a_key_never_written_has_no_record,
+                c01_a_read_sees_every_write_that_returned_before_it,
+                c01_keys_and_values_are_opaque,
+                c04_a_delete_of_a_record_is_a_commit,
+                c04_a_delete_of_an_absent_key_takes_no_version,
+                c04_a_put_of_an_equal_value_is_a_commit,
+                c04_versions_grow_over_all_keys,
+                c05_a_recreated_key_gets_a_greater_version,
+                c06_absent_holds_where_there_is_no_record,
+                c06_present_holds_where_there_is_a_record,
+                c06_value_compares_every_byte,
+                c06_version_holds_of_the_latest_commit_alone,
+                c06_version_is_not_fooled_by_a_value_that_came_back,
+                c07_a_conflict_carries_what_is_there,
+                c07_a_conflict_changes_nothing,
+                c07_a_conflict_is_enough_to_try_again,
+                c07_a_conflict_says_that_there_is_no_record,
+                c18_an_undeclared_session_is_refused (no_sessions),
+                c18_an_undeclared_stamp_is_refused_and_nothing_applied (no_sessions),
+                c18_an_undeclared_time_to_live_is_refused_and_nothing_applied (no_expiry),
+                c18_an_undeclared_watch_is_refused (no_watch),
+                suite_runs_what_the_engine_declares,
+            }
+            batch {
+                c02_a_batch_is_applied_whole,
+                c02_a_batch_whose_last_condition_fails_applies_nothing,
+                c02_of_two_operations_on_one_key_the_last_wins,
+                c03_all_conditions_are_judged_whatever_the_batch_writes,
+                c03_conditions_are_not_judged_against_the_batch_itself,
+                c03_contradicting_conditions_never_hold,
+                c03_the_first_failing_condition_is_the_one_reported,
+                c04_a_batch_of_conditions_alone_takes_no_version,
+                c04_a_put_taken_back_on_an_absent_key_changes_nothing,
+                c04_all_records_of_a_batch_carry_its_version,
+                c04_one_effective_operation_makes_a_commit,
+                c07_a_conflict_in_a_batch_carries_the_failing_keys_record,
+            }
+            scan {
+                c08_a_get_of_several_keys_answers_in_the_order_asked,
+                c08_a_limit_ends_a_scan,
+                c08_a_prefix_does_not_reach_its_neighbours,
+                c08_a_prefix_of_ff_keeps_its_last_key,
+                c08_a_reverse_scan_is_stable_across_10000_writes,
+                c08_a_scan_is_in_byte_order_both_ways,
+                c08_a_scan_is_stable_across_10000_writes,
+                c08_a_scan_of_keys_delivers_no_records,
+                c08_a_scan_of_many_entries_is_whole,
+                c08_a_scan_reports_its_views_version,
+                c08_a_scan_shows_no_later_write,
+                c08_an_inverted_range_is_empty,
+                c08_bounds_are_included_or_excluded_as_asked,
+                c08_each_scan_shows_its_own_view,
+                c08_random_ranges_agree_with_a_sorted_set,
+                c08_the_empty_prefix_is_everything,
+            }
+            concurrency {
+                c01_a_compare_and_swap_counter_is_exact,
+                c01_a_read_never_goes_back,
+                c01_of_many_inserts_exactly_one_succeeds,
+                c02_readers_never_see_half_a_batch,
+                c03_two_batches_cannot_both_rest_on_what_the_other_changes,
+                c04_versions_follow_the_order_of_writes,
+                c07_a_conflict_is_never_stale,
+                c08_a_get_of_several_keys_among_transfers_shows_one_view,
+                c08_a_scan_among_transfers_shows_one_view,
+                c10_a_dropped_write_is_applied_whole_or_not_at_all,
+            }
+            durability {
+                c02_a_batch_survives_a_crash_whole_or_not_at_all (persistent),
+                c05_a_reopen_gives_no_version_twice,
+                c05_a_version_that_a_crash_took_away_is_not_given_again (persistent),
+                c05_a_volatile_start_is_above_the_wall_clock (volatile),
+                c05_deleting_the_newest_record_frees_no_version_at_a_crash (persistent),
+                c05_deleting_the_newest_record_frees_no_version_at_a_reopen,
+                c06_a_version_seen_before_a_reopen_still_holds (persistent),
+                c09_a_batch_that_changes_nothing_reaches_the_level_asked,
+                c09_a_level_above_the_best_is_refused_and_nothing_applied (below_synced),
+                c09_a_write_without_a_level_gets_the_declared_default,
+                c09_the_level_reached_is_at_least_the_level_asked,
+                c09_what_survives_a_crash_is_a_prefix_of_the_commits (persistent),
+                c09_what_was_acknowledged_is_there_after_a_reopen (persistent),
+                c09_what_was_answered_as_safe_survives_a_crash (persistent),
+            }
+            limits {
+                c10_a_write_whose_time_ran_out_is_not_applied,
+                c14_a_batch_of_too_many_bytes_is_refused,
+                c14_a_batch_of_too_many_operations_is_refused,
+                c14_a_get_of_too_many_keys_is_refused,
+                c14_a_key_has_1_to_4096_bytes,
+                c14_a_scan_at_rest_ends_in_an_error,
+                c14_a_scan_too_many_is_refused_until_one_is_dropped,
+                c14_a_value_beyond_the_limit_is_refused,
+            }
+            lifecycle {
+                c08_a_scan_read_before_close_is_whole,
+                c10_a_write_after_close_is_not_applied (persistent),
+                c10_answers_given_while_closing_are_true (persistent),
+                c12_a_closed_engine_answers_closed,
+                c12_a_dropped_engine_frees_its_directory (directory),
+                c12_a_reopen_declares_the_same,
+                c12_a_second_opener_is_refused (directory),
+                c12_close_answers_every_write,
+                c12_close_ends_scans_with_closed,
+                c12_close_frees_the_engine_for_a_reopen,
+                c12_closing_twice_is_closing_once,
+                c13_a_copied_directory_opens_with_everything_in_it (directory),
+                c13_a_damaged_mark_is_refused (directory),
+                c13_a_flipped_bit_never_gives_a_wrong_value (directory),
+                c13_a_strangers_directory_is_refused (directory),
+                c13_an_unknown_format_is_refused (directory),
+                c13_another_engines_directory_is_refused (directory),
+            }
+        }
+    };
+}
+
+/// Runs the whole suite: one `#[test]` for each case, in a module for its group. The argument is an
+/// expression for a [`Harness`](crate::conformance::Harness), made anew for each case.
+#[macro_export]
+macro_rules! conformance_suite {
+    ($harness:expr) => {
+        $crate::conformance_cases! { [$crate::__conformance_tests] [$harness] }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_tests {
+    ([$harness:expr] $($group:ident { $($case:ident $(($need:ident))?),* $(,)? })*) => {
+        $(mod $group {
+            #[allow(unused_imports, clippy::wildcard_imports)]
+            use super::*;
+
+            $(#[test]
+            fn $case() {
+                $crate::conformance::run(stringify!($case), $harness);
+            })*
+        })*
+    };
+}
+
+macro_rules! registry {
+    (@group core) => { Group::Core };
+    (@group batch) => { Group::Batch };
+    (@group scan) => { Group::Scan };
+    (@group concurrency) => { Group::Concurrency };
+    (@group durability) => { Group::Durability };
+    (@group limits) => { Group::Limits };
+    (@group lifecycle) => { Group::Lifecycle };
+    (@need) => { None };
+    (@need persistent) => { Some(Need::Persistent) };
+    (@need volatile) => { Some(Need::Volatile) };
+    (@need directory) => { Some(Need::Directory) };
+    (@need below_synced) => { Some(Need::BelowSynced) };
+    (@need no_expiry) => { Some(Need::NoExpiry) };
+    (@need no_watch) => { Some(Need::NoWatch) };
+    (@need no_sessions) => { Some(Need::NoSessions) };
+    ([] $($group:ident { $($case:ident $(($need:ident))?),* $(,)? })*) => {
+        &[$($(Case {
+            name: stringify!($case),
+            group: registry!(@group $group),
+            need: registry!(@need $($need)?),
+            body: |context| Box::pin($case(context)),
+        },)*)*]
+    };
+}
+
+pub(super) static CASES: &[Case] = conformance_cases! { [registry] [] };

@@ -1,0 +1,234 @@
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use futures::future::LocalBoxFuture;
+
+use super::harness::Skipped;
+use super::{Context, Harness};
+use crate::{Durability, EngineInfo};
+
+/// How long a case may take.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A part of the suite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Group {
+    /// Single keys: reads, writes, conditions, versions.
+    Core,
+    /// Several keys in one write.
+    Batch,
+    /// Ranges, orders, views.
+    Scan,
+    /// Many callers at once.
+    Concurrency,
+    /// Levels of durability, and what is there after a reopen or a crash.
+    Durability,
+    /// Requests beyond the limits, and full queues.
+    Limits,
+    /// Opening and closing, foreign and damaged directories.
+    Lifecycle,
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Core => "core",
+            Self::Batch => "batch",
+            Self::Scan => "scan",
+            Self::Concurrency => "concurrency",
+            Self::Durability => "durability",
+            Self::Limits => "limits",
+            Self::Lifecycle => "lifecycle",
+        })
+    }
+}
+
+/// What an engine must declare for a case to apply to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Need {
+    /// Data that outlives the process.
+    Persistent,
+    /// Data that does not.
+    Volatile,
+    /// A directory of its own, which every persistent engine is taken to have.
+    Directory,
+    /// A best durability below the highest there is.
+    BelowSynced,
+    /// That it does not declare expiry.
+    NoExpiry,
+    /// That it does not declare watches.
+    NoWatch,
+    /// That it does not declare sessions.
+    NoSessions,
+}
+
+impl Need {
+    /// Why a case with this need does not apply to the engine; none where it does.
+    fn unmet(self, info: &EngineInfo) -> Option<&'static str> {
+        let (met, otherwise) = match self {
+            Self::Persistent => {
+                (info.best_durability > Durability::Volatile, "the engine declares that nothing outlives it")
+            }
+            Self::Volatile => {
+                (info.best_durability == Durability::Volatile, "the engine declares that data outlives it")
+            }
+            Self::Directory => (
+                info.best_durability > Durability::Volatile,
+                "the engine declares that it keeps nothing on disk",
+            ),
+            Self::BelowSynced => (
+                info.best_durability < Durability::Synced,
+                "the engine declares the highest durability there is",
+            ),
+            Self::NoExpiry => (!info.capabilities.expiry, "the engine declares expiry"),
+            Self::NoWatch => (!info.capabilities.watch, "the engine declares watches"),
+            Self::NoSessions => (!info.capabilities.sessions, "the engine declares sessions"),
+        };
+        (!met).then_some(otherwise)
+    }
+}
+
+/// One thing that the contract promises, and how it is checked.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct Case {
+    /// The case's name, which begins with its clause.
+    pub name: &'static str,
+    /// The group it belongs to.
+    pub group: Group,
+    /// What the engine must declare for it to apply.
+    pub need: Option<Need>,
+    pub(super) body: for<'a> fn(&'a Context) -> LocalBoxFuture<'a, ()>,
+}
+
+impl Case {
+    /// Why the case does not apply to an engine that declares this, in this harness; none where it does.
+    pub fn skipped(&self, info: &EngineInfo, harness: &dyn Harness) -> Option<String> {
+        let unmet = self.need.and_then(|need| need.unmet(info)).map(str::to_owned);
+        unmet.or_else(|| self.left_out(harness))
+    }
+
+    fn left_out(&self, harness: &dyn Harness) -> Option<String> {
+        harness.skips().into_iter().find(|skip| self.is_meant_by(&skip.what)).map(|skip| skip.reason)
+    }
+
+    pub(super) fn is_meant_by(&self, skipped: &Skipped) -> bool {
+        match skipped {
+            Skipped::Group(group) => *group == self.group,
+            Skipped::Case(name) => name == self.name,
+        }
+    }
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}::{}", self.group, self.name)
+    }
+}
+
+/// Every case of the suite, in the order of the list.
+pub fn cases() -> &'static [Case] {
+    super::list::CASES
+}
+
+/// What became of a case that did not fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It ran, and the engine kept its promise.
+    Passed,
+    /// It does not apply, for this reason.
+    Skipped(String),
+}
+
+/// Why a case failed: what was promised, and what was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    message: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Runs a case as a test: panics where it fails, prints `skip: ` where it does not apply.
+///
+/// # Panics
+/// Where the case fails, and where no case has this name.
+pub fn run(name: &str, harness: impl Harness) {
+    match run_case(name, Arc::new(harness)) {
+        Ok(Verdict::Passed) => {}
+        Ok(Verdict::Skipped(reason)) => println!("skip: {reason}"),
+        Err(failure) => panic!("{name}: {failure}"),
+    }
+}
+
+/// Runs a case on a thread and a runtime of its own.
+///
+/// # Panics
+/// Where no case has this name.
+pub fn run_case(name: &str, harness: Arc<dyn Harness>) -> Result<Verdict, Failure> {
+    let case = cases().iter().find(|case| case.name == name);
+    let case = *case.unwrap_or_else(|| panic!("no conformance case is called `{name}`"));
+    let (done, verdict) = mpsc::channel();
+    // A thread, so that an engine that blocks for ever inside a call is caught by the deadline too.
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let verdict = catch_unwind(AssertUnwindSafe(|| on_runtime(case, harness)));
+        // Nobody waits any more where the deadline has passed.
+        let _ = done.send(verdict.map_err(|panic| Failure { message: message_of(&*panic) }));
+    });
+    if let Err(error) = thread {
+        return Err(Failure { message: format!("the machine gave no thread: {error}") });
+    }
+    match verdict.recv_timeout(DEADLINE) {
+        Ok(verdict) => verdict,
+        Err(RecvTimeoutError::Timeout) => {
+            Err(Failure { message: format!("the case did not end within {} s", DEADLINE.as_secs()) })
+        }
+        Err(RecvTimeoutError::Disconnected) => Err(Failure { message: "the case's thread died".to_owned() }),
+    }
+}
+
+fn on_runtime(case: Case, harness: Arc<dyn Harness>) -> Verdict {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .expect("the operating system grants a runtime its threads");
+    let verdict = runtime.block_on(async {
+        let context = Context::new(harness);
+        // What the engine declares costs an opening: only where the case depends on it.
+        let skipped = match case.need {
+            Some(_) => case.skipped(&context.declared().await, context.harness()),
+            None => case.left_out(context.harness()),
+        };
+        if let Some(reason) = skipped {
+            return Verdict::Skipped(reason);
+        }
+        (case.body)(&context).await;
+        context.finish().await;
+        Verdict::Passed
+    });
+    runtime.shutdown_timeout(Duration::from_secs(10));
+    verdict
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> String {
+    if let Some(text) = panic.downcast_ref::<String>() {
+        text.clone()
+    } else if let Some(text) = panic.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else {
+        "the case panicked without a message".to_owned()
+    }
+}

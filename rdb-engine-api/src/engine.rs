@@ -1,0 +1,115 @@
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{
+    Batch, ChangeStream, Commit, Condition, EngineInfo, EntryStream, Error, ErrorKind, Key, Outcome, Record,
+    Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
+};
+
+/// A key-value store with compare-and-swap: the contract (`docs/contract.md`).
+///
+/// Everything that stores is an `Engine`: the local engines, the SDK's client, and what strangers write.
+/// There are no default bodies: an implementation says for itself what it does and what it does not.
+/// Futures must be polled on a Tokio runtime.
+#[async_trait]
+pub trait Engine: fmt::Debug + Send + Sync + 'static {
+    /// What this engine is and does; constant while it is open.
+    fn info(&self) -> &EngineInfo;
+
+    /// Returns the record under the key, as visible at one instant of the call (C1).
+    async fn get(&self, key: &Key) -> Result<Option<Record>>;
+
+    /// Returns the records under several keys, all from one view, in the order of the keys (C8).
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) beyond
+    /// [`max_get_many_keys`](crate::Limits::max_get_many_keys) (C14).
+    async fn get_many(&self, keys: &[Key]) -> Result<View<Vec<Option<Record>>>>;
+
+    /// Opens a scan of one view (C8). The view is fixed when this returns; entries are read as the
+    /// stream is polled. Opening copies no data and holds up no writer.
+    ///
+    /// # Errors
+    /// [`Exhausted`](ErrorKind::Exhausted) when [`max_scans`](crate::Limits::max_scans) are open. The
+    /// stream itself ends in `Exhausted` when its reader rests for longer than
+    /// [`scan_idle`](crate::Limits::scan_idle), and in [`Closed`](ErrorKind::Closed) when the engine
+    /// is closed.
+    async fn scan(&self, scan: Scan) -> Result<View<EntryStream>>;
+
+    /// Judges a batch and applies it, all or nothing (C2, C3).
+    ///
+    /// Dropping the future leaves the outcome unknown; it may still be applied (C10).
+    ///
+    /// # Errors
+    /// [`Unknown`](ErrorKind::Unknown): the batch may have been applied. Every other kind: it was not
+    /// and will not be (C10).
+    async fn write(&self, batch: Batch, options: WriteOptions) -> Result<Outcome>;
+
+    /// Watches a range (C16).
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) without the capability `watch` (C18).
+    async fn watch(&self, watch: Watch) -> Result<ChangeStream>;
+
+    /// Opens a session for exactly-once writes (C17).
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) without the capability `sessions` (C18).
+    async fn open_session(&self, options: SessionOptions) -> Result<Session>;
+
+    /// Finishes every accepted write, ends scans and watches with [`Closed`](ErrorKind::Closed), and
+    /// frees what the engine holds: when this has returned, a local engine's directory can be opened
+    /// again (C12). Closing twice is the same as closing once. Dropping an engine closes it in the
+    /// background.
+    async fn close(&self) -> Result<()>;
+}
+
+/// The short forms of [`Engine::write`]. All use the engine's default durability.
+#[async_trait]
+pub trait EngineExt: Engine {
+    /// Stores a value, whatever was there before.
+    async fn put(&self, key: &Key, value: impl Into<Bytes> + Send) -> Result<Commit> {
+        let batch = Batch::new().put(key.clone(), value);
+        match self.write(batch, WriteOptions::default()).await? {
+            Outcome::Committed(commit) => Ok(commit),
+            outcome => Err(unexpected(&outcome)),
+        }
+    }
+
+    /// Removes the record under a key: [`Outcome::Committed`] where there was one,
+    /// [`Outcome::Unchanged`] where there was none.
+    async fn delete(&self, key: &Key) -> Result<Outcome> {
+        self.write(Batch::new().delete(key.clone()), WriteOptions::default()).await
+    }
+
+    /// Stores a value if the condition holds of the key.
+    async fn compare_and_swap(
+        &self,
+        key: &Key,
+        condition: Condition,
+        value: impl Into<Bytes> + Send,
+    ) -> Result<Outcome> {
+        let batch = Batch::new().when(key.clone(), condition).put(key.clone(), value);
+        self.write(batch, WriteOptions::default()).await
+    }
+
+    /// Removes the record under a key if the condition holds of it.
+    async fn compare_and_delete(&self, key: &Key, condition: Condition) -> Result<Outcome> {
+        let batch = Batch::new().when(key.clone(), condition).delete(key.clone());
+        self.write(batch, WriteOptions::default()).await
+    }
+
+    /// Stores a value if there is none under the key yet.
+    async fn put_if_absent(&self, key: &Key, value: impl Into<Bytes> + Send) -> Result<Outcome> {
+        self.compare_and_swap(key, Condition::Absent, value).await
+    }
+}
+
+impl<E: Engine + ?Sized> EngineExt for E {}
+
+fn unexpected(outcome: &Outcome) -> Error {
+    // The engine broke C4; whether the put took effect cannot be told from such an answer.
+    Error::new(ErrorKind::Unknown, "engine did not commit a put").with("outcome", format_args!("{outcome:?}"))
+}

@@ -1,0 +1,377 @@
+//! The common core of local engines: everything that makes a [`Store`] an [`Engine`].
+
+mod committer;
+mod judge;
+mod line;
+mod queue;
+mod row;
+mod scanner;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arc_swap::ArcSwapOption;
+use async_trait::async_trait;
+use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::task::{JoinError, spawn_blocking};
+use tokio_util::sync::CancellationToken;
+
+use self::committer::Committer;
+use self::line::VersionLine;
+use self::queue::{Queue, Request};
+use crate::{
+    Batch, Cached, Capabilities, ChangeStream, Clock, Condition, Durability, Engine, EngineInfo, EntryStream,
+    Error, ErrorKind, Key, KeyRange, Limits, MAX_KEY_BYTES, Op, Outcome, Record, Result, Scan, Session,
+    SessionOptions, Snapshot as _, Space, Store, View, Watch, WriteOptions,
+};
+
+/// Reads that may wait for a disk, at once. More than a disk serves in parallel, fewer than Tokio's
+/// blocking threads, of which scans need some too.
+const BLOCKING_READS: usize = 64;
+
+/// How a [`Local`] engine behaves.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LocalOptions {
+    /// What callers are held to (C14).
+    pub limits: Limits,
+    /// The durability of writes that ask for none; the store's best where this is none (C9).
+    pub default_durability: Option<Durability>,
+    /// The most bytes of keys and values committed in one group. A larger batch is committed alone.
+    pub max_group_bytes: usize,
+}
+
+impl Default for LocalOptions {
+    fn default() -> Self {
+        Self { limits: Limits::default(), default_durability: None, max_group_bytes: 4 << 20 }
+    }
+}
+
+impl LocalOptions {
+    fn check(&self, best: Durability) -> Result<()> {
+        let invalid = |message| Err(Error::new(ErrorKind::InvalidArgument, message));
+        let limits = &self.limits;
+        if limits.max_queued_bytes < limits.max_batch_bytes {
+            return invalid("max_queued_bytes is below max_batch_bytes");
+        }
+        if limits.max_batch_bytes < limits.max_value_bytes + MAX_KEY_BYTES {
+            return invalid("max_batch_bytes is below the size of one key and value");
+        }
+        if limits.max_scans == 0 || limits.max_queued_writes == 0 || limits.max_batch_len == 0 {
+            return invalid("max_scans, max_queued_writes and max_batch_len are at least 1");
+        }
+        if self.default_durability.is_some_and(|level| level > best) {
+            return Err(Error::new(ErrorKind::Unsupported, "default durability is above the engine's best")
+                .with("best", best));
+        }
+        Ok(())
+    }
+}
+
+/// Turns a [`Store`] into an [`Engine`]: conditions, versions, group commit, limits, and an orderly end.
+///
+/// **Writes** enter a bounded queue. One thread, the committer, takes what waits, judges each batch
+/// against the store and the batches before it in the group, gives versions, makes one
+/// [`Store::commit`], and only then answers everyone (C1, C2, C3, C9). Compare-and-swap is atomic
+/// because there is one writer; group commit comes for free.
+///
+/// **Reads** never wait for the committer. A read that the store can answer from memory stays on the
+/// caller's thread; any other goes to a bounded number of blocking threads. **Scans** own a snapshot on
+/// a blocking thread and feed a bounded channel.
+///
+/// **Versions** go on above all that were ever given, and above the wall clock in microseconds, at each
+/// opening (C5).
+#[derive(Debug)]
+pub struct Local<S: Store> {
+    info: EngineInfo,
+    clock: Arc<dyn Clock>,
+    /// None once closed.
+    home: ArcSwapOption<Home<S>>,
+    queue: Arc<Queue>,
+    closing: CancellationToken,
+    freed: watch::Receiver<()>,
+    reads: Arc<Semaphore>,
+    waiting_reads: AtomicUsize,
+    scans: Arc<Semaphore>,
+}
+
+/// The store, and the sign that it is gone: fields drop in order, so the receivers of `_freed` learn of
+/// it when the store has let go of its directory.
+#[derive(Debug)]
+struct Home<S> {
+    store: S,
+    _freed: watch::Sender<()>,
+}
+
+impl<S: Store> Local<S> {
+    /// Opens an engine on a store. Reads and writes the store, so it may block; needs no runtime.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) and [`Unsupported`](ErrorKind::Unsupported) for
+    /// options that contradict each other or the store; what the store reports.
+    pub fn open(store: S, options: LocalOptions, clock: Arc<dyn Clock>) -> Result<Self> {
+        let store_info = store.info().clone();
+        options.check(store_info.best_durability)?;
+        let line = VersionLine::open(&store, &*clock)?;
+        let info = EngineInfo {
+            name: store_info.name.to_owned(),
+            format: store_info.format,
+            capabilities: Capabilities::default(),
+            best_durability: store_info.best_durability,
+            default_durability: options.default_durability.unwrap_or(store_info.best_durability),
+            limits: options.limits,
+        };
+        let (freed_sender, freed) = watch::channel(());
+        let home = Arc::new(Home { store, _freed: freed_sender });
+        let queue = Arc::new(Queue::new(&info.limits));
+        let committer = Committer::new(
+            Arc::clone(&home),
+            Arc::clone(&queue),
+            Arc::clone(&clock),
+            line,
+            options.max_group_bytes,
+        );
+        std::thread::Builder::new()
+            .name("flaredb-commit".to_owned())
+            .spawn(move || committer.run())
+            .map_err(|error| {
+                Error::new(ErrorKind::Unavailable, "cannot start the committer thread").because(error)
+            })?;
+        Ok(Self {
+            clock,
+            home: ArcSwapOption::from(Some(home)),
+            queue,
+            closing: CancellationToken::new(),
+            freed,
+            reads: Arc::new(Semaphore::new(BLOCKING_READS)),
+            waiting_reads: AtomicUsize::new(0),
+            scans: Arc::new(Semaphore::new(info.limits.max_scans)),
+            info,
+        })
+    }
+
+    fn home(&self) -> Result<Arc<Home<S>>> {
+        self.home.load_full().ok_or_else(closed)
+    }
+
+    fn get_cached(&self, key: &Key) -> Result<Cached> {
+        // A guard, not a counted reference: this is the hot path.
+        match &*self.home.load() {
+            Some(home) => home.store.get_cached(Space::Data, key.as_bytes()),
+            None => Err(closed()),
+        }
+    }
+
+    /// Runs a read that may wait for a disk, in a bounded number of places (C14).
+    async fn read_blocking<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&S) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let home = self.home()?;
+        let place = {
+            let _waiting = Waiting::enter(&self.waiting_reads, self.info.limits.max_waiting_reads)?;
+            Arc::clone(&self.reads).acquire_owned().await.map_err(|_| closed())?
+        };
+        let task = spawn_blocking(move || {
+            let result = read(&home.store);
+            drop((home, place));
+            result
+        });
+        task.await.map_err(|error| lost(&error))?
+    }
+
+    /// Reads the keys that the committer will need, if they may be cold, so that it finds them warm and
+    /// nobody else's write waits for this one's disk.
+    async fn warm_up(&self, batch: &Batch) -> Result<()> {
+        let conditions = batch.conditions().iter().map(|(key, _)| key);
+        let deletes = batch.ops().iter().filter(|(_, op)| matches!(op, Op::Delete)).map(|(key, _)| key);
+        let mut cold = Vec::new();
+        for key in conditions.chain(deletes) {
+            if self.get_cached(key)? == Cached::Miss {
+                cold.push(key.clone());
+            }
+        }
+        if cold.is_empty() {
+            return Ok(());
+        }
+        self.read_blocking(move |store| {
+            for key in &cold {
+                store.get(Space::Data, key.as_bytes())?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    fn check_write(&self, batch: &Batch, options: &WriteOptions) -> Result<()> {
+        let limits = &self.info.limits;
+        check_limit("batch has too many conditions and operations", batch.len(), limits.max_batch_len)?;
+        let in_conditions = batch.conditions().iter().filter_map(|(_, condition)| match condition {
+            Condition::Value(value) => Some(value),
+            _ => None,
+        });
+        let in_ops = batch.ops().iter().filter_map(|(_, op)| match op {
+            Op::Put { value, .. } => Some(value),
+            Op::Delete => None,
+        });
+        for value in in_conditions.chain(in_ops) {
+            check_limit("value is too long", value.len(), limits.max_value_bytes)?;
+        }
+        check_limit("batch is too large", batch.size_bytes(), limits.max_batch_bytes)?;
+        if batch.ops().iter().any(|(_, op)| matches!(op, Op::Put { ttl: Some(_), .. })) {
+            return Err(self.unsupported("engine has no expiry"));
+        }
+        if options.stamp.is_some() {
+            return Err(self.unsupported("engine has no sessions"));
+        }
+        if options.durability.is_some_and(|asked| asked > self.info.best_durability) {
+            return Err(self
+                .unsupported("engine cannot reach the durability asked for")
+                .with("best", self.info.best_durability));
+        }
+        Ok(())
+    }
+
+    fn unsupported(&self, message: &str) -> Error {
+        Error::new(ErrorKind::Unsupported, message).with("engine", &self.info.name)
+    }
+}
+
+#[async_trait]
+impl<S: Store> Engine for Local<S> {
+    fn info(&self) -> &EngineInfo {
+        &self.info
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Record>> {
+        let row = match self.get_cached(key)? {
+            Cached::Hit(row) => row,
+            Cached::Miss => {
+                let key = key.clone();
+                self.read_blocking(move |store| store.get(Space::Data, key.as_bytes())).await?
+            }
+        };
+        row.map(|row| row::decode(key.as_bytes(), &row)).transpose()
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<View<Vec<Option<Record>>>> {
+        check_limit("too many keys at once", keys.len(), self.info.limits.max_get_many_keys)?;
+        let keys = keys.to_vec();
+        self.read_blocking(move |store| {
+            let snapshot = store.snapshot()?;
+            let version = line::version_of(&snapshot)?;
+            let read = |key: &Key| {
+                let row = snapshot.get(Space::Data, key.as_bytes())?;
+                row.map(|row| row::decode(key.as_bytes(), &row)).transpose()
+            };
+            Ok(View { version, data: keys.iter().map(read).collect::<Result<_>>()? })
+        })
+        .await
+    }
+
+    async fn scan(&self, scan: Scan) -> Result<View<EntryStream>> {
+        check_range(&scan.range)?;
+        let home = self.home()?;
+        let place = Arc::clone(&self.scans).try_acquire_owned().map_err(|_| {
+            Error::new(ErrorKind::Exhausted, "too many scans are open")
+                .with("limit", self.info.limits.max_scans)
+        })?;
+        scanner::open(home, scan, self.info.limits.scan_idle, self.closing.clone(), place).await
+    }
+
+    async fn write(&self, batch: Batch, options: WriteOptions) -> Result<Outcome> {
+        self.check_write(&batch, &options)?;
+        let not_after = options.timeout.map(|timeout| self.clock.monotonic() + timeout);
+        self.warm_up(&batch).await?;
+        let (answer, answered) = oneshot::channel();
+        self.queue.push(Request {
+            bytes: batch.size_bytes(),
+            durability: options.durability.unwrap_or(self.info.default_durability),
+            batch,
+            not_after,
+            answer,
+        })?;
+        // The committer answers every request it took, so silence means that its thread died.
+        answered.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Unknown, "the committer died")))
+    }
+
+    async fn watch(&self, _watch: Watch) -> Result<ChangeStream> {
+        Err(self.unsupported("engine has no watch"))
+    }
+
+    async fn open_session(&self, _options: SessionOptions) -> Result<Session> {
+        Err(self.unsupported("engine has no sessions"))
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.closing.cancel();
+        self.queue.close();
+        if let Some(home) = self.home.swap(None) {
+            // The last one to let go closes the store, which may block.
+            spawn_blocking(move || drop(home)).await.map_err(|error| lost(&error))?;
+        }
+        let mut freed = self.freed.clone();
+        while freed.changed().await.is_ok() {}
+        Ok(())
+    }
+}
+
+impl<S: Store> Drop for Local<S> {
+    fn drop(&mut self) {
+        self.closing.cancel();
+        self.queue.close();
+    }
+}
+
+/// Counts a caller among those that wait for a place.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn enter(count: &'a AtomicUsize, limit: usize) -> Result<Self> {
+        let waiting = Self(count);
+        if count.fetch_add(1, Ordering::Relaxed) < limit {
+            Ok(waiting)
+        } else {
+            Err(Error::new(ErrorKind::Exhausted, "too many reads are waiting").with("limit", limit))
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn check_limit(message: &str, is: usize, limit: usize) -> Result<()> {
+    if is <= limit {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InvalidArgument, message).with("is", is).with("limit", limit))
+}
+
+fn check_range(range: &KeyRange) -> Result<()> {
+    use std::ops::Bound::{Excluded, Included, Unbounded};
+    for bound in [range.start(), range.end()] {
+        match bound {
+            Included(bytes) | Excluded(bytes) => {
+                check_limit("range bound is too long", bytes.len(), MAX_KEY_BYTES)?
+            }
+            Unbounded => {}
+        }
+    }
+    Ok(())
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "engine is closed")
+}
+
+/// A blocking task panicked, or its runtime is shutting down.
+fn lost(error: &JoinError) -> Error {
+    if error.is_panic() {
+        Error::new(ErrorKind::Internal, "a read panicked")
+    } else {
+        Error::new(ErrorKind::Unavailable, "the runtime is shutting down")
+    }
+}

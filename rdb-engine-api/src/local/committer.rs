@@ -1,0 +1,186 @@
+//! The committer: the one thread that writes.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tracing::error;
+
+use super::Home;
+use super::judge::{GroupView, Verdict};
+use super::line::VersionLine;
+use super::queue::{Queue, Request};
+use crate::{ChangeSet, Clock, Commit, Durability, Error, ErrorKind, Outcome, Result, Store, Version};
+
+const STOPPED: &str = "engine stopped after a failed commit";
+
+#[derive(Debug)]
+pub(super) struct Committer<S> {
+    home: Arc<Home<S>>,
+    queue: Arc<Queue>,
+    clock: Arc<dyn Clock>,
+    line: VersionLine,
+    max_group_bytes: usize,
+}
+
+/// An answer that waits for the group's commit (C9).
+#[derive(Debug)]
+struct Pending {
+    answer: oneshot::Sender<Result<Outcome>>,
+    durability: Durability,
+    kind: PendingKind,
+}
+
+#[derive(Debug)]
+enum PendingKind {
+    Committed(Version),
+    Unchanged(Version),
+    Other(Result<Outcome>),
+}
+
+impl<S: Store> Committer<S> {
+    pub(super) fn new(
+        home: Arc<Home<S>>,
+        queue: Arc<Queue>,
+        clock: Arc<dyn Clock>,
+        line: VersionLine,
+        max_group_bytes: usize,
+    ) -> Self {
+        Self { home, queue, clock, line, max_group_bytes }
+    }
+
+    /// Commits group after group until the queue is closed and empty, or a commit fails.
+    pub(super) fn run(mut self) {
+        while let Some(group) = self.queue.take(self.max_group_bytes) {
+            if let Err(failure) = self.commit_group(group) {
+                error!(error = failure.report(), "commit failed, the engine accepts no more writes");
+                return;
+            }
+        }
+    }
+
+    /// Judges a group, commits it at once, and answers. An error is that of a commit whose outcome is
+    /// not known; everyone has been answered then too.
+    fn commit_group(&mut self, group: Vec<Request>) -> Result<()> {
+        let home = Arc::clone(&self.home);
+        let mut view = GroupView::new(&home.store, self.line.last);
+        let mut pending = Vec::with_capacity(group.len());
+        for request in group {
+            if request.not_after.is_some_and(|deadline| self.clock.monotonic() > deadline) {
+                let late = Error::new(ErrorKind::Unavailable, "deadline passed before the write began");
+                answer(request.answer, Err(late));
+            } else if !request.answer.is_closed() {
+                pending.push(self.judge(&mut view, request));
+            }
+        }
+        let version = view.version();
+        let changed = view.is_changed();
+        // A batch that changed nothing vouches for the view: it needs a commit if that is less safe
+        // than asked for. Other answers depend on commits, but report no level.
+        let level = pending.iter().filter_map(|pending| match pending.kind {
+            PendingKind::Committed(_) => Some(pending.durability),
+            PendingKind::Unchanged(_) if changed || pending.durability > self.line.durability => {
+                Some(pending.durability)
+            }
+            _ => None,
+        });
+        if let Some(level) = level.max() {
+            if let Err(failure) = self.commit(view.into_changes(), version, level) {
+                for waiting in pending {
+                    let what = waiting.kind.after_failure(&failure);
+                    answer(waiting.answer, what);
+                }
+                return Err(failure);
+            }
+        }
+        for waiting in pending {
+            let what = waiting.kind.after_commit(self.line.durability);
+            answer(waiting.answer, what);
+        }
+        Ok(())
+    }
+
+    fn judge(&self, view: &mut GroupView<'_, S>, request: Request) -> Pending {
+        let Request { batch, durability, answer, .. } = request;
+        let judged = catch_unwind(AssertUnwindSafe(|| {
+            Ok(match view.judge(batch)? {
+                Verdict::Change(changes) => {
+                    let version = self.line.next(view.version())?;
+                    view.apply(version, changes);
+                    PendingKind::Committed(version)
+                }
+                Verdict::Unchanged => PendingKind::Unchanged(view.version()),
+                Verdict::Conflict(conflict) => PendingKind::Other(Ok(Outcome::Conflict(conflict))),
+            })
+        }));
+        let kind = match judged {
+            Ok(Ok(kind)) => kind,
+            Ok(Err(error)) => PendingKind::Other(Err(certain(error))),
+            Err(_) => PendingKind::Other(Err(Error::new(ErrorKind::Internal, "judging the batch panicked"))),
+        };
+        Pending { answer, durability, kind }
+    }
+
+    /// Commits changes that end with `version`, with the line of versions among them.
+    fn commit(&mut self, mut changes: ChangeSet, version: Version, mut level: Durability) -> Result<()> {
+        if self.line.needs_block(version) {
+            level = self.home.store.info().best_durability;
+            self.line.reserve_behind(version.get())?;
+        }
+        self.line.record(version, &mut changes);
+        let committed = catch_unwind(AssertUnwindSafe(|| self.home.store.commit(changes, level)));
+        let reached =
+            committed.unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the commit panicked")))?;
+        if reached < level {
+            return Err(Error::new(ErrorKind::Internal, "the store reached less durability than asked")
+                .with("asked", level)
+                .with("reached", reached));
+        }
+        self.line.committed(version, reached);
+        Ok(())
+    }
+}
+
+/// However the thread ends, nobody is left waiting for it.
+impl<S> Drop for Committer<S> {
+    fn drop(&mut self) {
+        self.queue.stop(STOPPED);
+    }
+}
+
+impl PendingKind {
+    fn after_commit(self, durability: Durability) -> Result<Outcome> {
+        match self {
+            Self::Committed(version) => Ok(Outcome::Committed(Commit { version, durability })),
+            Self::Unchanged(version) => Ok(Outcome::Unchanged(Commit { version, durability })),
+            Self::Other(result) => result,
+        }
+    }
+
+    fn after_failure(self, failure: &Error) -> Result<Outcome> {
+        match self {
+            Self::Committed(_) => {
+                Err(Error::new(ErrorKind::Unknown, "commit failed, it may have been applied")
+                    .because(failure.clone()))
+            }
+            // These changed nothing themselves, but what they would report may not have come about.
+            Self::Unchanged(_) | Self::Other(Ok(_)) => Err(Error::new(ErrorKind::Closed, STOPPED)),
+            Self::Other(Err(error)) => Err(error),
+        }
+    }
+}
+
+/// An error met before the commit began certifies that nothing was applied, whatever the store called it.
+fn certain(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Unknown => {
+            Error::new(ErrorKind::Unavailable, "cannot read what the write depends on").because(error)
+        }
+        _ => error,
+    }
+}
+
+fn answer(to: oneshot::Sender<Result<Outcome>>, what: Result<Outcome>) {
+    // Whoever dropped the future does not want to know.
+    let _ = to.send(what);
+}

@@ -1,0 +1,125 @@
+//! Judging batches: what each would do, without doing it.
+//!
+//! Judging reads no clock and changes nothing, so that a replica can judge the same batch again and
+//! come to the same end.
+
+use std::collections::HashMap;
+
+use super::row;
+use crate::{Batch, ChangeSet, Condition, Conflict, Key, Op, Record, Result, Space, Store, Version};
+
+/// The state that the next batch of a group is judged in: the store, and over it what the earlier
+/// batches of the group have done. Only the committer changes the store, so what was read once in a
+/// group stays true.
+#[derive(Debug)]
+pub(super) struct GroupView<'s, S> {
+    store: &'s S,
+    version: Version,
+    records: HashMap<Key, Slot>,
+    changed: bool,
+}
+
+#[derive(Debug)]
+struct Slot {
+    record: Option<Record>,
+    changed: bool,
+}
+
+/// What a batch would do.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// Change these keys; the last operation of each.
+    Change(Vec<(Key, Op)>),
+    /// Nothing, with all conditions holding.
+    Unchanged,
+    /// Nothing, for this condition.
+    Conflict(Conflict),
+}
+
+impl<'s, S: Store> GroupView<'s, S> {
+    pub(super) fn new(store: &'s S, version: Version) -> Self {
+        Self { store, version, records: HashMap::new(), changed: false }
+    }
+
+    /// The version of the view.
+    pub(super) fn version(&self) -> Version {
+        self.version
+    }
+
+    pub(super) fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// Judges a batch: all conditions against this view, in order (C3), then what the operations would
+    /// change (C4).
+    pub(super) fn judge(&mut self, batch: Batch) -> Result<Verdict> {
+        for (index, (key, condition)) in batch.conditions().iter().enumerate() {
+            let current = self.current(key)?;
+            if !holds(condition, current) {
+                let (current, version) = (current.cloned(), self.version);
+                return Ok(Verdict::Conflict(Conflict { index, key: key.clone(), version, current }));
+            }
+        }
+        let mut changes: Vec<(Key, Op)> = Vec::with_capacity(batch.ops().len());
+        for (key, op) in last_of_each_key(batch) {
+            if op != Op::Delete || self.current(&key)?.is_some() {
+                changes.push((key, op));
+            }
+        }
+        Ok(if changes.is_empty() { Verdict::Unchanged } else { Verdict::Change(changes) })
+    }
+
+    /// Makes changes part of the view, as one commit.
+    pub(super) fn apply(&mut self, version: Version, changes: Vec<(Key, Op)>) {
+        for (key, op) in changes {
+            let record = match op {
+                Op::Put { value, .. } => Some(Record::new(value, version)),
+                Op::Delete => None,
+            };
+            self.records.insert(key, Slot { record, changed: true });
+        }
+        self.version = version;
+        self.changed = true;
+    }
+
+    /// What the store must change to hold this view.
+    pub(super) fn into_changes(self) -> ChangeSet {
+        let mut changes = ChangeSet::new();
+        for (key, slot) in self.records {
+            if slot.changed {
+                let row = slot.record.map(|record| row::encode(key.as_bytes(), &record));
+                changes.push(Space::Data, key.into_bytes(), row);
+            }
+        }
+        changes
+    }
+
+    fn current(&mut self, key: &Key) -> Result<Option<&Record>> {
+        if !self.records.contains_key(key) {
+            let row = self.store.get(Space::Data, key.as_bytes())?;
+            let record = row.map(|row| row::decode(key.as_bytes(), &row)).transpose()?;
+            self.records.insert(key.clone(), Slot { record, changed: false });
+        }
+        Ok(self.records.get(key).and_then(|slot| slot.record.as_ref()))
+    }
+}
+
+fn holds(condition: &Condition, current: Option<&Record>) -> bool {
+    match condition {
+        Condition::Absent => current.is_none(),
+        Condition::Present => current.is_some(),
+        Condition::Version(version) => current.is_some_and(|record| record.version == *version),
+        Condition::Value(value) => current.is_some_and(|record| record.value == *value),
+    }
+}
+
+fn last_of_each_key(batch: Batch) -> Vec<(Key, Op)> {
+    let mut ops = batch.into_ops();
+    if ops.len() > 1 {
+        // Stable, so the operations on a key stay in order: of each run keep the last.
+        ops.sort_by(|(a, _), (b, _)| a.cmp(b));
+        ops.reverse();
+        ops.dedup_by(|later, kept| later.0 == kept.0);
+    }
+    ops
+}

@@ -1,0 +1,257 @@
+//! The engine's line of versions (C4, C5).
+//!
+//! One system row holds the version of the latest commit and the end of the block of versions that may
+//! be given before the row must be made power-safe again. It is part of every commit, so that no crash
+//! can part it from the data. A power cut may take commits away that were not synced, and this row's
+//! last state with them, but never the block: the next opening goes on behind it.
+//!
+//! An opening also goes on above the wall clock in microseconds. So an engine that keeps nothing, a
+//! directory that was removed and made anew, and a change of engine do not repeat versions either, as
+//! long as the clock does not run backward while nothing is kept.
+
+use std::time::UNIX_EPOCH;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+
+use super::row::checksum;
+use crate::{ChangeSet, Clock, Durability, Error, ErrorKind, Result, Snapshot, Space, Store, Version};
+
+const KEY: &[u8] = b"version-line";
+const TAG: u8 = 1;
+/// Versions that may be given between two power-safe writes of the row.
+const BLOCK: u64 = 1 << 20;
+
+#[derive(Debug)]
+pub(super) struct VersionLine {
+    /// The version of the latest commit: that of the present view.
+    pub(super) last: Version,
+    /// The level that every commit up to `last` has reached.
+    pub(super) durability: Durability,
+    /// The next version to give is greater than this.
+    given: u64,
+    /// The greatest version that may be given before the row is made power-safe again.
+    reserved: u64,
+}
+
+impl VersionLine {
+    /// Reads the row and reserves the first block.
+    pub(super) fn open(store: &impl Store, clock: &dyn Clock) -> Result<Self> {
+        let row = store.get(Space::System, KEY)?;
+        let kept = row.map(|row| decode(&row)).transpose()?;
+        let now = clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = u64::try_from(now.as_micros()).unwrap_or(u64::MAX / 2);
+        let given = kept.map_or(0, |(_, reserved)| reserved).max(now).max(1);
+        let last = match kept {
+            Some((last, _)) => last,
+            None => Version::new(given).unwrap_or(Version::MIN),
+        };
+        let best = store.info().best_durability;
+        let mut line = Self { last, durability: best.min(Durability::Process), given, reserved: given };
+        let mut changes = ChangeSet::new();
+        line.reserve_behind(given)?;
+        line.record(last, &mut changes);
+        line.durability = store.commit(changes, best)?;
+        Ok(line)
+    }
+
+    /// The version behind `after`, the latest given in this group.
+    pub(super) fn next(&self, after: Version) -> Result<Version> {
+        let next = after.get().max(self.given).checked_add(1).and_then(Version::new);
+        next.ok_or_else(end_of_line)
+    }
+
+    /// Whether a commit of this version must be power-safe, because it begins a new block.
+    pub(super) fn needs_block(&self, version: Version) -> bool {
+        version.get() > self.reserved
+    }
+
+    /// Begins a new block; the commit that records it must be power-safe.
+    pub(super) fn reserve_behind(&mut self, version: u64) -> Result<()> {
+        let reserved = version.checked_add(BLOCK);
+        self.reserved = reserved.ok_or_else(end_of_line)?;
+        Ok(())
+    }
+
+    /// Adds the row to a commit that ends with this version.
+    pub(super) fn record(&self, version: Version, changes: &mut ChangeSet) {
+        changes.push(Space::System, Bytes::from_static(KEY), Some(encode(version, self.reserved)));
+    }
+
+    /// Takes note of a commit that returned.
+    pub(super) fn committed(&mut self, version: Version, durability: Durability) {
+        self.last = version;
+        self.given = self.given.max(version.get());
+        self.durability = durability;
+    }
+}
+
+/// The version of the view that a snapshot shows.
+pub(super) fn version_of(snapshot: &impl Snapshot) -> Result<Version> {
+    let row = snapshot.get(Space::System, KEY)?.ok_or_else(corrupt)?;
+    Ok(decode(&row)?.0)
+}
+
+fn encode(last: Version, reserved: u64) -> Bytes {
+    let mut row = BytesMut::with_capacity(21);
+    row.put_u32(0);
+    row.put_u8(TAG);
+    row.put_u64(last.get());
+    row.put_u64(reserved);
+    let checksum = checksum(KEY, &row[4..]);
+    row[..4].copy_from_slice(&checksum.to_be_bytes());
+    row.freeze()
+}
+
+fn decode(row: &Bytes) -> Result<(Version, u64)> {
+    let row: &[u8; 21] = (&row[..]).try_into().map_err(|_| corrupt())?;
+    let (stored, body) = row.split_first_chunk::<4>().ok_or_else(corrupt)?;
+    if u32::from_be_bytes(*stored) != checksum(KEY, body) || body[0] != TAG {
+        return Err(corrupt());
+    }
+    let (last, rest) = body[1..].split_first_chunk::<8>().ok_or_else(corrupt)?;
+    let (reserved, _) = rest.split_first_chunk::<8>().ok_or_else(corrupt)?;
+    let last = Version::new(u64::from_be_bytes(*last)).ok_or_else(corrupt)?;
+    Ok((last, u64::from_be_bytes(*reserved)))
+}
+
+fn end_of_line() -> Error {
+    Error::new(ErrorKind::Exhausted, "the line of versions is at its end")
+}
+
+fn corrupt() -> Error {
+    Error::new(ErrorKind::Corrupt, "stored version line failed validation")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::{Cached, ManualClock, Rows, Span, StoreInfo};
+
+    const INFO: StoreInfo = StoreInfo { name: "one-row", format: 1, best_durability: Durability::Synced };
+
+    /// Holds the line's row alone: as the process sees it, and as a power cut leaves it.
+    #[derive(Debug, Default)]
+    struct OneRow {
+        row: Mutex<Option<Bytes>>,
+        safe: Mutex<Option<Bytes>>,
+    }
+
+    impl Store for OneRow {
+        type Snapshot<'a> = NoSnapshot;
+
+        fn info(&self) -> &StoreInfo {
+            &INFO
+        }
+
+        fn get(&self, _space: Space, _key: &[u8]) -> Result<Option<Bytes>> {
+            Ok(self.row.lock().clone())
+        }
+
+        fn get_cached(&self, _space: Space, _key: &[u8]) -> Result<Cached> {
+            Ok(Cached::Miss)
+        }
+
+        fn snapshot(&self) -> Result<NoSnapshot> {
+            Err(Error::new(ErrorKind::Unsupported, "no snapshots here"))
+        }
+
+        fn commit(&self, changes: ChangeSet, durability: Durability) -> Result<Durability> {
+            for change in changes {
+                self.row.lock().clone_from(&change.value);
+                if durability == Durability::Synced {
+                    self.safe.lock().clone_from(&change.value);
+                }
+            }
+            Ok(durability)
+        }
+    }
+
+    struct NoSnapshot;
+
+    impl Snapshot for NoSnapshot {
+        fn get(&self, _space: Space, _key: &[u8]) -> Result<Option<Bytes>> {
+            Err(Error::new(ErrorKind::Unsupported, "no snapshots here"))
+        }
+
+        fn scan(&self, _space: Space, _span: &Span, _reverse: bool) -> Result<Rows<'_>> {
+            Err(Error::new(ErrorKind::Unsupported, "no snapshots here"))
+        }
+    }
+
+    impl OneRow {
+        fn after_power_cut(&self) -> Self {
+            let safe = self.safe.lock().clone();
+            Self { row: Mutex::new(safe.clone()), safe: Mutex::new(safe) }
+        }
+    }
+
+    fn commit_one(line: &mut VersionLine, store: &OneRow, level: Durability) -> Version {
+        let version = line.next(line.last).unwrap();
+        let mut level = level;
+        if line.needs_block(version) {
+            line.reserve_behind(version.get()).unwrap();
+            level = Durability::Synced;
+        }
+        let mut changes = ChangeSet::new();
+        line.record(version, &mut changes);
+        let reached = store.commit(changes, level).unwrap();
+        line.committed(version, reached);
+        version
+    }
+
+    #[test]
+    fn versions_that_a_power_cut_took_away_are_not_given_again_even_with_the_clock_set_back() {
+        let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(1_000));
+        let store = OneRow::default();
+        let mut line = VersionLine::open(&store, &clock).unwrap();
+        let first = line.last;
+        assert_eq!(first.get(), 1_000_000_000);
+        let seen = (0..10).map(|_| commit_one(&mut line, &store, Durability::Process)).max().unwrap();
+        assert_eq!(seen.get(), first.get() + 10);
+        assert_eq!(line.durability, Durability::Process);
+
+        clock.set_wall(SystemTime::UNIX_EPOCH);
+        let store = store.after_power_cut();
+        let mut line = VersionLine::open(&store, &clock).unwrap();
+        assert_eq!(line.last, first, "the view is the one that the power cut left");
+        assert!(commit_one(&mut line, &store, Durability::Process) > seen);
+    }
+
+    #[test]
+    fn first_version_behind_the_block_is_made_power_safe() {
+        let clock = ManualClock::new(UNIX_EPOCH);
+        let store = OneRow::default();
+        let mut line = VersionLine::open(&store, &clock).unwrap();
+        line.committed(Version::new(line.reserved).unwrap(), Durability::Process);
+        let seen = commit_one(&mut line, &store, Durability::Process);
+        assert_eq!(line.durability, Durability::Synced);
+        let further = commit_one(&mut line, &store, Durability::Process);
+        assert!(further > seen);
+        let store = store.after_power_cut();
+        let mut line = VersionLine::open(&store, &clock).unwrap();
+        assert_eq!(line.last, seen);
+        assert!(commit_one(&mut line, &store, Durability::Process) > further);
+    }
+
+    #[test]
+    fn damaged_line_is_corrupt() {
+        let clock = ManualClock::new(UNIX_EPOCH);
+        let store = OneRow::default();
+        VersionLine::open(&store, &clock).unwrap();
+        let good = store.row.lock().clone().unwrap();
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.to_vec();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            *store.row.lock() = Some(bad.into());
+            assert_eq!(
+                VersionLine::open(&store, &clock).unwrap_err().kind(),
+                ErrorKind::Corrupt,
+                "bit {bit}"
+            );
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The writes that wait for the committer, bounded in entries and in bytes (C14).
+
+use std::collections::VecDeque;
+use std::mem;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
+
+use crate::{Batch, Durability, Error, ErrorKind, Limits, Outcome, Result};
+
+/// A write that waits to be judged.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) batch: Batch,
+    pub(super) bytes: usize,
+    pub(super) durability: Durability,
+    /// The monotonic time after which the write must not begin.
+    pub(super) not_after: Option<Duration>,
+    pub(super) answer: oneshot::Sender<Result<Outcome>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    filled: Condvar,
+    max_len: usize,
+    max_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Request>,
+    bytes: usize,
+    /// Why nothing is accepted any more.
+    ended: Option<&'static str>,
+}
+
+impl Queue {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            state: Mutex::default(),
+            filled: Condvar::new(),
+            max_len: limits.max_queued_writes,
+            max_bytes: limits.max_queued_bytes,
+        }
+    }
+
+    pub(super) fn push(&self, request: Request) -> Result<()> {
+        let mut state = self.state.lock();
+        if let Some(reason) = state.ended {
+            return Err(Error::new(ErrorKind::Closed, reason));
+        }
+        if state.waiting.len() >= self.max_len || state.bytes + request.bytes > self.max_bytes {
+            return Err(Error::new(ErrorKind::Exhausted, "too many writes are waiting")
+                .with("writes", state.waiting.len())
+                .with("bytes", state.bytes));
+        }
+        state.bytes += request.bytes;
+        state.waiting.push_back(request);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Takes what waits, in order, up to `max_bytes` and at least one; waits for something to take.
+    /// None once the queue is closed and empty.
+    pub(super) fn take(&self, max_bytes: usize) -> Option<Vec<Request>> {
+        let mut state = self.state.lock();
+        while state.waiting.is_empty() {
+            if state.ended.is_some() {
+                return None;
+            }
+            self.filled.wait(&mut state);
+        }
+        let mut bytes = 0;
+        let count = state.waiting.iter().take_while(|request| {
+            bytes += request.bytes;
+            bytes <= max_bytes
+        });
+        let count = count.count().max(1);
+        let taken: Vec<_> = state.waiting.drain(..count).collect();
+        state.bytes -= taken.iter().map(|request| request.bytes).sum::<usize>();
+        Some(taken)
+    }
+
+    /// Accepts nothing any more; what waits will still be taken.
+    pub(super) fn close(&self) {
+        self.state.lock().ended.get_or_insert("engine is closed");
+        self.filled.notify_one();
+    }
+
+    /// Accepts nothing any more, and refuses what waits: nobody will take it (C11).
+    pub(super) fn stop(&self, reason: &'static str) {
+        let refused = {
+            let mut state = self.state.lock();
+            state.ended.get_or_insert(reason);
+            state.bytes = 0;
+            mem::take(&mut state.waiting)
+        };
+        self.filled.notify_one();
+        for request in refused {
+            // Whoever dropped the future does not want to know.
+            let _ = request.answer.send(Err(Error::new(ErrorKind::Closed, reason)));
+        }
+    }
+}

@@ -1,0 +1,70 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rdb_engine_api::{
+    Batch, ChangeStream, Engine, EngineInfo, EntryStream, Key, Outcome, Record, Result, Scan, Session,
+    SessionOptions, View, Watch, WriteOptions,
+};
+
+/// One way of breaking one clause: what is not overridden does as the sound engine does.
+#[async_trait]
+pub(crate) trait Defect: std::fmt::Debug + Send + Sync + 'static {
+    async fn get(&self, sound: &Arc<dyn Engine>, key: &Key) -> Result<Option<Record>> {
+        sound.get(key).await
+    }
+
+    async fn get_many(&self, sound: &Arc<dyn Engine>, keys: &[Key]) -> Result<View<Vec<Option<Record>>>> {
+        sound.get_many(keys).await
+    }
+
+    async fn scan(&self, sound: &Arc<dyn Engine>, scan: Scan) -> Result<View<EntryStream>> {
+        sound.scan(scan).await
+    }
+
+    async fn write(&self, sound: &Arc<dyn Engine>, batch: Batch, options: WriteOptions) -> Result<Outcome> {
+        sound.write(batch, options).await
+    }
+}
+
+/// An engine with a defect.
+#[derive(Debug)]
+pub(crate) struct Broken<D> {
+    pub(crate) sound: Arc<dyn Engine>,
+    pub(crate) defect: D,
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<D: Defect> Engine for Broken<D> {
+    fn info(&self) -> &EngineInfo {
+        self.sound.info()
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Record>> {
+        self.defect.get(&self.sound, key).await
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<View<Vec<Option<Record>>>> {
+        self.defect.get_many(&self.sound, keys).await
+    }
+
+    async fn scan(&self, scan: Scan) -> Result<View<EntryStream>> {
+        self.defect.scan(&self.sound, scan).await
+    }
+
+    async fn write(&self, batch: Batch, options: WriteOptions) -> Result<Outcome> {
+        self.defect.write(&self.sound, batch, options).await
+    }
+
+    async fn watch(&self, watch: Watch) -> Result<ChangeStream> {
+        self.sound.watch(watch).await
+    }
+
+    async fn open_session(&self, options: SessionOptions) -> Result<Session> {
+        self.sound.open_session(options).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.sound.close().await
+    }
+}

@@ -1,0 +1,178 @@
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+use rdb_engine_api::{
+    Cached, ChangeSet, Durability, Error, ErrorKind, Result, Row, Rows, Snapshot, Space, Span, Store,
+    StoreInfo,
+};
+
+/// How long a test waits for a commit to begin before it fails.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+type Map = BTreeMap<(bool, Bytes), Bytes>;
+
+/// What becomes of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is applied.
+    Succeed,
+    /// It is not applied, and fails.
+    Fail,
+    /// It is applied, and fails.
+    FailLate,
+    /// It panics.
+    Panic,
+    /// It is applied, and reports a level below the one asked for.
+    FallShort,
+}
+
+/// A commit that began: how many records it changes, and the level asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Begun {
+    pub(crate) records: usize,
+    pub(crate) level: Durability,
+}
+
+/// A store in memory whose commits a test can hold, let go, and make fail. Clones are the same store, so
+/// that it can be opened again.
+#[derive(Clone, Debug)]
+pub(crate) struct Double {
+    info: StoreInfo,
+    shared: Arc<(Mutex<State>, Condvar)>,
+}
+
+#[derive(Debug)]
+struct State {
+    map: Arc<Map>,
+    held: bool,
+    /// How many held commits may go on.
+    permits: usize,
+    fate: Fate,
+    begun: Vec<Begun>,
+}
+
+impl Double {
+    pub(crate) fn new() -> Self {
+        let info = StoreInfo { name: "double", format: 1, best_durability: Durability::Synced };
+        let state =
+            State { map: Arc::default(), held: false, permits: 0, fate: Fate::Succeed, begun: Vec::new() };
+        Self { info, shared: Arc::new((Mutex::new(state), Condvar::new())) }
+    }
+
+    /// Holds every commit from now on, and forgets those until now.
+    pub(crate) fn hold(&self) {
+        let mut state = self.shared.0.lock();
+        state.held = true;
+        state.begun.clear();
+    }
+
+    /// Lets one held commit go on to its fate.
+    pub(crate) fn let_one_go(&self, fate: Fate) {
+        let mut state = self.shared.0.lock();
+        state.fate = fate;
+        state.permits += 1;
+        self.shared.1.notify_all();
+    }
+
+    /// Holds no commit any more.
+    pub(crate) fn let_all_go(&self) {
+        self.shared.0.lock().held = false;
+        self.shared.1.notify_all();
+    }
+
+    /// Waits until so many commits have begun since [`hold`](Self::hold); returns them.
+    pub(crate) fn wait_for_commits(&self, count: usize) -> Vec<Begun> {
+        let mut state = self.shared.0.lock();
+        while state.begun.len() < count {
+            let waited = self.shared.1.wait_for(&mut state, DEADLINE);
+            assert!(!waited.timed_out(), "commit {count} did not begin; begun are {:?}", state.begun);
+        }
+        state.begun.clone()
+    }
+
+    pub(crate) fn commits(&self) -> Vec<Begun> {
+        self.shared.0.lock().begun.clone()
+    }
+}
+
+fn row_key(space: Space, key: &[u8]) -> (bool, Bytes) {
+    (space == Space::System, Bytes::copy_from_slice(key))
+}
+
+impl Store for Double {
+    type Snapshot<'a> = View;
+
+    fn info(&self) -> &StoreInfo {
+        &self.info
+    }
+
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>> {
+        Ok(self.shared.0.lock().map.get(&row_key(space, key)).cloned())
+    }
+
+    fn get_cached(&self, space: Space, key: &[u8]) -> Result<Cached> {
+        self.get(space, key).map(Cached::Hit)
+    }
+
+    fn snapshot(&self) -> Result<View> {
+        Ok(View(Arc::clone(&self.shared.0.lock().map)))
+    }
+
+    fn commit(&self, changes: ChangeSet, durability: Durability) -> Result<Durability> {
+        let (state, signal) = &*self.shared;
+        let mut state = state.lock();
+        let records = changes.iter().filter(|change| change.space == Space::Data).count();
+        state.begun.push(Begun { records, level: durability });
+        signal.notify_all();
+        while state.held && state.permits == 0 {
+            signal.wait(&mut state);
+        }
+        state.permits = state.permits.saturating_sub(1);
+        let fate = std::mem::replace(&mut state.fate, Fate::Succeed);
+        let failure = || Error::new(ErrorKind::Unavailable, "the disk is gone");
+        match fate {
+            Fate::Fail => return Err(failure()),
+            Fate::Panic => panic!("the store has a bug"),
+            Fate::Succeed | Fate::FailLate | Fate::FallShort => {}
+        }
+        let map = Arc::make_mut(&mut state.map);
+        for change in changes {
+            let key = row_key(change.space, &change.key);
+            match change.value {
+                Some(value) => drop(map.insert(key, value)),
+                None => drop(map.remove(&key)),
+            }
+        }
+        match fate {
+            Fate::FailLate => Err(failure()),
+            Fate::FallShort => Ok(Durability::Volatile),
+            _ => Ok(durability),
+        }
+    }
+}
+
+/// The rows at one commit.
+#[derive(Debug)]
+pub(crate) struct View(Arc<Map>);
+
+impl Snapshot for View {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>> {
+        Ok(self.0.get(&row_key(space, key)).cloned())
+    }
+
+    fn scan(&self, space: Space, span: &Span, reverse: bool) -> Result<Rows<'_>> {
+        let start = Bound::Included(row_key(space, &span.start));
+        let end = match &span.end {
+            Some(end) => Bound::Excluded(row_key(space, end)),
+            None if space == Space::Data => Bound::Excluded((true, Bytes::new())),
+            None => Bound::Unbounded,
+        };
+        let rows = self.0.range((start, end));
+        let rows = rows.map(|((_, key), value)| Ok(Row { key: key.clone(), value: value.clone() }));
+        Ok(if reverse { Box::new(rows.rev()) } else { Box::new(rows) })
+    }
+}

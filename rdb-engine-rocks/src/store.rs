@@ -1,0 +1,268 @@
+use std::fmt;
+use std::path::Path;
+
+use bytes::Bytes;
+use rdb_engine_api::{
+    Cached, ChangeSet, DataDirectory, Durability, Error, ErrorKind, Result, Row, Rows, Snapshot, Space, Span,
+    Store, StoreInfo,
+};
+use rocksdb::{
+    ColumnFamily, DB, DBPinnableSlice, DBRawIterator, Options, ReadOptions, ReadTier, WriteBatch,
+    WriteOptions,
+};
+
+use crate::error::failed;
+use crate::{RocksConfig, RocksStatistics, files, logs};
+
+/// The engine's name, on the command line and in the mark of its directories.
+const NAME: &str = "rocks";
+/// The version of the format: which column families there are, and what they hold.
+const FORMAT: u32 = 1;
+/// The column family of FlareDB's own rows. The callers' records are in the default one.
+const SYSTEM: &str = "system";
+
+/// A [`Store`] on RocksDB.
+///
+/// # How it keeps a store's promises
+/// - **What can be read is as safe as its commit.** RocksDB's ordinary write path appends a batch to the
+///   write-ahead log, syncs the log if the write asks for it, inserts the batch into the memory table, and
+///   then publishes its sequence number. So nothing is seen before the log has it at the level asked for,
+///   and a write that fails in the log is never seen. (The options that reorder this, unordered and
+///   pipelined writes, are off.)
+/// - **Levels.** Without a sync the log record is handed to the operating system before the commit returns:
+///   [`Process`](Durability::Process). A sync covers every log that is not yet synced, so all earlier commits
+///   too: [`Synced`](Durability::Synced).
+/// - **Atomic.** A commit is one batch over both column families, and one record of the log with a checksum
+///   of its own; the log is never off. Logs are synced before a table file that holds part of a commit
+///   counts.
+/// - **Damage is refused.** Log, manifest and blocks have checksums, checked whenever they are read. In a
+///   log only a record that a crash may have torn, at the log's end, is passed over; anything else fails
+///   the opening.
+#[derive(Debug)]
+pub struct RocksStore {
+    info: StoreInfo,
+    statistics: RocksStatistics,
+    settings: Settings,
+    db: DB,
+    /// The last field: the directory is freed when the database is closed.
+    _directory: DataDirectory,
+}
+
+/// Built once: each is an allocation, and reads are many.
+struct Settings {
+    read: ReadOptions,
+    read_cached: ReadOptions,
+    write: WriteOptions,
+    write_synced: WriteOptions,
+}
+
+impl Settings {
+    fn new() -> Self {
+        let mut read_cached = read_options();
+        read_cached.set_read_tier(ReadTier::BlockCache);
+        let mut write_synced = WriteOptions::default();
+        write_synced.set_sync(true);
+        Self { read: read_options(), read_cached, write: WriteOptions::default(), write_synced }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Settings")
+    }
+}
+
+fn read_options() -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_verify_checksums(true);
+    options
+}
+
+impl RocksStore {
+    /// Opens the store of a data directory, making it where it is missing or empty.
+    ///
+    /// # Errors
+    /// - [`InvalidArgument`](ErrorKind::InvalidArgument) for sizes that make no sense, and for a directory
+    ///   that is another engine's, of another format, a stranger's, or not to be written.
+    /// - [`Unavailable`](ErrorKind::Unavailable) where another opener holds the directory.
+    /// - [`Corrupt`](ErrorKind::Corrupt) where files are damaged or gone.
+    /// - [`Exhausted`](ErrorKind::Exhausted) where the disk is full.
+    pub fn open(config: &RocksConfig) -> Result<Self> {
+        config.check()?;
+        let directory = DataDirectory::open(&config.path, NAME, FORMAT)?;
+        let path = files::prepare(&directory, |path| {
+            let (mut data, system) = config.options();
+            data.create_if_missing(true);
+            data.create_missing_column_families(true);
+            open_database(path, &data, system).map(drop)
+        })?;
+        logs::check(&path)?;
+        // Nothing is created here: what is missing from a database that was whole is damage.
+        let (data, system) = config.options();
+        let db = open_database(&path, &data, system)?;
+        Ok(Self {
+            info: StoreInfo { name: NAME, format: FORMAT, best_durability: Durability::Synced },
+            statistics: RocksStatistics::new(data),
+            settings: Settings::new(),
+            db,
+            _directory: directory,
+        })
+    }
+
+    /// The counters of this store.
+    pub fn statistics(&self) -> &RocksStatistics {
+        &self.statistics
+    }
+
+    fn system(&self) -> Result<&ColumnFamily> {
+        self.db
+            .cf_handle(SYSTEM)
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "database is open without its system rows"))
+    }
+
+    fn read(&self, space: Space, key: &[u8], options: &ReadOptions) -> Result<Read<'_>> {
+        Ok(match space {
+            Space::Data => self.db.get_pinned_opt(key, options),
+            Space::System => self.db.get_pinned_cf_opt(self.system()?, key, options),
+        })
+    }
+}
+
+fn open_database(path: &Path, data: &Options, system: Options) -> Result<DB> {
+    DB::open_cf_with_opts(data, path, [(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, data.clone()), (SYSTEM, system)])
+        .map_err(|error| failed("cannot open database", error).with("path", path.display()))
+}
+
+type Read<'a> = Result<Option<DBPinnableSlice<'a>>, rocksdb::Error>;
+
+/// The one copy between the block cache and the caller: a block must not stay pinned for as long as someone
+/// keeps a value.
+fn copied(read: Read<'_>) -> Result<Option<Bytes>, rocksdb::Error> {
+    read.map(|found| found.map(|value| Bytes::copy_from_slice(&value)))
+}
+
+impl Store for RocksStore {
+    type Snapshot<'a> = RocksSnapshot<'a>;
+
+    fn info(&self) -> &StoreInfo {
+        &self.info
+    }
+
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>> {
+        copied(self.read(space, key, &self.settings.read)?)
+            .map_err(|error| failed("cannot read a row", error))
+    }
+
+    /// Looks into the memory tables and the block cache alone. At this read tier RocksDB answers
+    /// "incomplete" where it would have to open a table file or to read a filter, an index or a data block,
+    /// whether or not all files are kept open. What is left are short mutexes, and the clean-up of a state
+    /// whose last reader this was, which the options leave to a background thread.
+    fn get_cached(&self, space: Space, key: &[u8]) -> Result<Cached> {
+        match copied(self.read(space, key, &self.settings.read_cached)?) {
+            Ok(found) => Ok(Cached::Hit(found)),
+            Err(error) if error.kind() == rocksdb::ErrorKind::Incomplete => Ok(Cached::Miss),
+            Err(error) => Err(failed("cannot read a row", error)),
+        }
+    }
+
+    fn snapshot(&self) -> Result<RocksSnapshot<'_>> {
+        Ok(RocksSnapshot { store: self, snapshot: self.db.snapshot() })
+    }
+
+    fn commit(&self, changes: ChangeSet, durability: Durability) -> Result<Durability> {
+        let mut batch = WriteBatch::default();
+        for change in &changes {
+            match (change.space, &change.value) {
+                (Space::Data, Some(value)) => batch.put(&change.key, value),
+                (Space::Data, None) => batch.delete(&change.key),
+                (Space::System, Some(value)) => batch.put_cf(self.system()?, &change.key, value),
+                (Space::System, None) => batch.delete_cf(self.system()?, &change.key),
+            }
+        }
+        let (options, reached) = match durability {
+            Durability::Volatile | Durability::Process => (&self.settings.write, Durability::Process),
+            Durability::Synced => (&self.settings.write_synced, Durability::Synced),
+        };
+        self.db.write_opt(batch, options).map_err(|error| failed("cannot commit", error))?;
+        Ok(reached)
+    }
+}
+
+/// A view of a [`RocksStore`]: a sequence number that RocksDB keeps all rows of. While it lives, rows that
+/// were overwritten or removed since keep their place on the disk.
+pub struct RocksSnapshot<'a> {
+    store: &'a RocksStore,
+    snapshot: rocksdb::Snapshot<'a>,
+}
+
+impl fmt::Debug for RocksSnapshot<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RocksSnapshot")
+            .field("sequence", &self.snapshot.sequence_number())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Snapshot for RocksSnapshot<'_> {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>> {
+        let read = match space {
+            Space::Data => self.snapshot.get_pinned_opt(key, read_options()),
+            Space::System => self.snapshot.get_pinned_cf_opt(self.store.system()?, key, read_options()),
+        };
+        copied(read).map_err(|error| failed("cannot read a row", error))
+    }
+
+    fn scan(&self, space: Space, span: &Span, reverse: bool) -> Result<Rows<'_>> {
+        let mut options = read_options();
+        if !span.start.is_empty() {
+            options.set_iterate_lower_bound(&span.start[..]);
+        }
+        if let Some(end) = &span.end {
+            options.set_iterate_upper_bound(&end[..]);
+        }
+        // A long scan would push out what point reads find without waiting. It reads ahead by itself, the
+        // further the longer it goes.
+        options.fill_cache(false);
+        let rows = match space {
+            Space::Data => self.snapshot.raw_iterator_opt(options),
+            Space::System => self.snapshot.raw_iterator_cf_opt(self.store.system()?, options),
+        };
+        Ok(Box::new(Scan { rows, reverse, position: Position::Before }))
+    }
+}
+
+/// RocksDB's iterator as one of Rust's: bounded by its options, ended by its first error.
+struct Scan<'a> {
+    rows: DBRawIterator<'a>,
+    reverse: bool,
+    position: Position,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Position {
+    Before,
+    Within,
+    Behind,
+}
+
+impl Iterator for Scan<'_> {
+    type Item = Result<Row>;
+
+    fn next(&mut self) -> Option<Result<Row>> {
+        // First and last are those within the bounds.
+        match (self.position, self.reverse) {
+            (Position::Before, false) => self.rows.seek_to_first(),
+            (Position::Before, true) => self.rows.seek_to_last(),
+            (Position::Within, false) => self.rows.next(),
+            (Position::Within, true) => self.rows.prev(),
+            (Position::Behind, _) => return None,
+        }
+        if let Some((key, value)) = self.rows.item() {
+            self.position = Position::Within;
+            return Some(Ok(Row { key: Bytes::copy_from_slice(key), value: Bytes::copy_from_slice(value) }));
+        }
+        self.position = Position::Behind;
+        // An iterator that met an error looks like one at its end until it is asked (C8).
+        self.rows.status().err().map(|error| Err(failed("cannot go on with a scan", error)))
+    }
+}

@@ -1,0 +1,41 @@
+//! The FlareDB wire protocol: protobuf definitions, the code generated from them, and the one place that
+//! converts between wire and vocabulary.
+//!
+//! - [`kv::v1`] holds the messages, clients and services of the package `flaredb.kv.v1`.
+//! - Conversions are `From` and `TryFrom` between those messages and [`rdb_engine_api`]'s types. A request
+//!   that makes no sense converts to an error of kind `InvalidArgument` or `Unsupported`; an answer that
+//!   makes no sense to `Internal`, and to `Unknown` where it answers a write (C10).
+//! - [`to_status`] and [`from_status`] carry errors as gRPC codes with details.
+//!
+//! Byte fields are slices of the receive buffer, on both sides: a short value that is kept for long keeps
+//! the whole buffer. The conversions do not copy; whoever keeps what it was sent copies it then, as
+//! [`rdb_engine_api::Local`] does when it encodes a record.
+
+mod convert;
+mod generated;
+mod limits;
+mod status;
+
+pub use convert::ScanPart;
+pub use limits::max_message_bytes;
+pub use status::{Call, from_status, to_status};
+
+/// The package `flaredb.kv`.
+pub mod kv {
+    /// The package `flaredb.kv.v1`: see the comments in its `.proto` files.
+    pub mod v1 {
+        pub use crate::generated::{
+            Bound, Bounds, Capabilities, Commit, CompareAndSwapRequest, CompareAndSwapResponse, Condition,
+            Conflict, DeleteRequest, DeleteResponse, Direction, Durability, EngineInfo, Entry,
+            GetManyRequest, GetManyResponse, GetRequest, GetResponse, InfoRequest, InfoResponse, Limits,
+            NodeState, Outcome, Projection, Put, PutRequest, PutResponse, Record, ScanRequest, ScanResponse,
+            Stamp, StatusRequest, StatusResponse, WriteOptions, WriteRequest, WriteResponse, bound,
+            condition, get_many_response, kv_client, kv_server, node_client, node_server, outcome,
+            scan_request, scan_response, write_request,
+        };
+    }
+}
+
+/// The compiled definitions, comments included, as a serialised `google.protobuf.FileDescriptorSet`: what
+/// gRPC reflection serves.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/flaredb.bin"));

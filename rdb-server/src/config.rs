@@ -1,0 +1,145 @@
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use rdb_engine_api::{Error, ErrorKind, Limits, Result};
+
+/// How a node listens and what it holds its clients to. The engine has limits of its own
+/// ([`Limits`](rdb_engine_api::Limits)).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NodeConfig {
+    /// Where to serve gRPC; 127.0.0.1:7440 by default. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where to serve operations over HTTP (`/livez`, `/readyz`, `/metrics`); 127.0.0.1:7441 by default.
+    pub ops_listen: SocketAddr,
+    /// Allows to listen beyond loopback, which is refused otherwise: there is no TLS and no authentication.
+    pub insecure: bool,
+    /// The longest message taken, in bytes; by default what the engine's limits need
+    /// ([`rdb_proto::max_message_bytes`]).
+    pub max_message_bytes: Option<usize>,
+    /// How long a request may take that brings no shorter deadline of its own; 30 s by default. Scans are
+    /// bound by their own deadlines and by their reader's pace alone.
+    pub request_timeout: Duration,
+    /// How long a new connection may take to say that it speaks HTTP/2; 5 s by default.
+    pub handshake_timeout: Duration,
+    /// How long a connection may be silent before it is asked for a sign of life; 30 s by default.
+    pub keepalive_interval: Duration,
+    /// How long to wait for that sign before the connection is closed; 10 s by default.
+    pub keepalive_timeout: Duration,
+    /// The most connections at once; 400 by default, which leaves room for an engine's files below the usual
+    /// limit of 1,024 descriptors. More are closed as they come.
+    pub max_connections: usize,
+    /// The most connections to the operations address at once; 64 by default.
+    pub max_ops_connections: usize,
+    /// The most requests at once of one connection; 1,024 by default. More wait on the client's side.
+    pub max_streams_per_connection: u32,
+    /// The most requests at once, scans included; 8,192 by default. More are refused as
+    /// [`Exhausted`](ErrorKind::Exhausted).
+    pub max_in_flight: usize,
+    /// How long [`Node::shutdown`](crate::Node::shutdown) may take; 10 s by default.
+    pub drain_timeout: Duration,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7440),
+            ops_listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7441),
+            insecure: false,
+            max_message_bytes: None,
+            request_timeout: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(5),
+            keepalive_interval: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(10),
+            max_connections: 400,
+            max_ops_connections: 64,
+            max_streams_per_connection: 1024,
+            max_in_flight: 8192,
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl NodeConfig {
+    /// The defaults, on free ports of the loopback address: for tests, and for several nodes in a process.
+    pub fn on_free_ports() -> Self {
+        let mut config = Self::default();
+        config.listen.set_port(0);
+        config.ops_listen.set_port(0);
+        config
+    }
+
+    pub(crate) fn max_message_bytes(&self, limits: &Limits) -> usize {
+        self.max_message_bytes.unwrap_or_else(|| rdb_proto::max_message_bytes(limits))
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        let invalid = |message| Error::new(ErrorKind::InvalidArgument, message);
+        for address in [self.listen, self.ops_listen] {
+            if !self.insecure && !address.ip().is_loopback() {
+                return Err(invalid(
+                    "refusing to listen beyond loopback: there is no TLS and no authentication; \
+                                    to do it all the same, say insecure",
+                )
+                .with("address", address));
+            }
+        }
+        let numbers = [
+            ("max_connections", self.max_connections),
+            ("max_ops_connections", self.max_ops_connections),
+            ("max_streams_per_connection", self.max_streams_per_connection as usize),
+            ("max_in_flight", self.max_in_flight),
+            ("max_message_bytes", self.max_message_bytes.unwrap_or(1)),
+        ];
+        if let Some((name, _)) = numbers.into_iter().find(|(_, number)| *number == 0) {
+            return Err(invalid("a limit of the node is 0").with("limit", name));
+        }
+        let times = [
+            ("request_timeout", self.request_timeout),
+            ("handshake_timeout", self.handshake_timeout),
+            ("keepalive_interval", self.keepalive_interval),
+            ("keepalive_timeout", self.keepalive_timeout),
+            ("drain_timeout", self.drain_timeout),
+        ];
+        match times.into_iter().find(|(_, time)| time.is_zero()) {
+            Some((name, _)) => Err(invalid("a time of the node is 0").with("time", name)),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_allowed_and_anything_else_wants_to_be_spelled_out() {
+        for (address, allowed) in
+            [("127.0.0.1:1", true), ("127.3.2.1:1", true), ("[::1]:1", true), ("0.0.0.0:1", false)]
+        {
+            let mut listen = NodeConfig::default();
+            listen.listen = address.parse().unwrap();
+            let mut ops_listen = NodeConfig::default();
+            ops_listen.ops_listen = address.parse().unwrap();
+            for mut config in [listen, ops_listen] {
+                let kind = config.check().map_err(|error| error.kind());
+                assert_eq!(kind, if allowed { Ok(()) } else { Err(ErrorKind::InvalidArgument) });
+                config.insecure = true;
+                assert_eq!(config.check().map_err(|error| error.kind()), Ok(()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_limit_of_zero_is_refused_by_name() {
+        let mut config = NodeConfig::default();
+        config.max_in_flight = 0;
+        assert_eq!(
+            config.check().unwrap_err().to_string(),
+            "a limit of the node is 0. limit=`max_in_flight`"
+        );
+        let mut config = NodeConfig::default();
+        config.drain_timeout = Duration::ZERO;
+        assert_eq!(config.check().unwrap_err().to_string(), "a time of the node is 0. time=`drain_timeout`");
+    }
+}

@@ -1,0 +1,102 @@
+use std::time::Duration;
+
+use rdb_engine_api::{Error, ErrorKind, Result};
+use tokio::time::Instant;
+use tonic::metadata::MetadataMap;
+
+/// gRPC's header for how long the client waits for an answer.
+const HEADER: &str = "grpc-timeout";
+
+/// The instant at which a request has to be answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline(Instant);
+
+impl Deadline {
+    /// The sooner of what the client asked for and what the node allows.
+    pub(crate) fn of(metadata: &MetadataMap, node: Duration) -> Result<Self> {
+        let timeout = requested(metadata)?.map_or(node, |client| client.min(node));
+        Ok(Self(Instant::now() + timeout))
+    }
+
+    /// What the client asked for.
+    pub(crate) fn requested(metadata: &MetadataMap) -> Result<Option<Self>> {
+        // A timeout beyond what the clock can hold is none.
+        Ok(requested(metadata)?.and_then(|timeout| Instant::now().checked_add(timeout)).map(Self))
+    }
+
+    pub(crate) fn remaining(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    pub(crate) async fn passed(self) {
+        tokio::time::sleep_until(self.0).await;
+    }
+}
+
+/// Reads the header: up to eight digits and a unit.
+fn requested(metadata: &MetadataMap) -> Result<Option<Duration>> {
+    let Some(value) = metadata.get(HEADER) else { return Ok(None) };
+    let malformed = || {
+        Error::new(
+            ErrorKind::InvalidArgument,
+            "grpc-timeout is not up to eight digits and one of H, M, S, m, u, n",
+        )
+    };
+    let text = value.to_str().map_err(|_| malformed())?;
+    let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(malformed());
+    }
+    let number: u64 = digits.parse().map_err(|_| malformed())?;
+    Ok(Some(match &text[digits.len()..] {
+        "H" => Duration::from_secs(number * 3600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return Err(malformed()),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(value: &str) -> Result<Option<Duration>> {
+        let mut metadata = MetadataMap::new();
+        metadata.insert(HEADER, value.parse().unwrap());
+        requested(&metadata)
+    }
+
+    #[test]
+    fn every_unit_is_understood() {
+        for (value, expected) in [
+            ("1H", Duration::from_secs(3600)),
+            ("2M", Duration::from_secs(120)),
+            ("3S", Duration::from_secs(3)),
+            ("4m", Duration::from_millis(4)),
+            ("5u", Duration::from_micros(5)),
+            ("99999999n", Duration::from_nanos(99_999_999)),
+        ] {
+            assert_eq!(read(value).unwrap(), Some(expected));
+        }
+        assert_eq!(requested(&MetadataMap::new()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_malformed_timeout_is_an_invalid_argument() {
+        for value in ["", "S", "1", "1s", "1SS", "-1S", "1.5S", "123456789S", "1 S"] {
+            assert_eq!(read(value).unwrap_err().kind(), ErrorKind::InvalidArgument, "`{value}`");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_sooner_deadline_counts() {
+        let mut metadata = MetadataMap::new();
+        metadata.insert(HEADER, "2S".parse().unwrap());
+        let node = |seconds| Deadline::of(&metadata, Duration::from_secs(seconds)).unwrap().remaining();
+        assert_eq!(node(1), Duration::from_secs(1));
+        assert_eq!(node(3), Duration::from_secs(2));
+    }
+}

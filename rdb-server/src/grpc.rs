@@ -1,0 +1,129 @@
+use std::convert::Infallible;
+use std::io::Cursor;
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rdb_engine_api::{Error, ErrorKind};
+use rdb_proto::to_status;
+use tokio::io::AsyncReadExt as _;
+use tokio_util::task::TaskTracker;
+use tonic::body::Body;
+use tonic::service::Routes;
+use tonic::{Code, Status};
+use tower::Service as _;
+
+use crate::accept::Connection;
+use crate::state::State;
+
+/// Flow-control windows, in bytes. The default of 64 KiB allows one window a round trip; the adaptive window
+/// is worse than either.
+const STREAM_WINDOW: u32 = 2 << 20;
+const CONNECTION_WINDOW: u32 = 32 << 20;
+
+/// What every HTTP/2 client sends first.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Runs a connection's requests as tasks that can be waited for.
+#[derive(Clone, Debug)]
+struct Tasks(TaskTracker);
+
+impl<F> Executor<F> for Tasks
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        self.0.spawn(task);
+    }
+}
+
+/// Serves a connection until its client leaves, until it has ended after the node began to drain, or until it
+/// is cut.
+pub(crate) async fn serve_connection(
+    connection: Connection,
+    routes: Routes,
+    state: Arc<State>,
+    tracker: TaskTracker,
+) {
+    let Connection { stream, _place } = connection;
+    let (mut read, write) = stream.into_split();
+    let mut preface = [0; PREFACE.len()];
+    // Keepalive begins with the first frame; until then nothing but this would notice a silent client.
+    let spoke = tokio::select! {
+        spoke = tokio::time::timeout(state.config.handshake_timeout, read.read_exact(&mut preface)) => spoke,
+        () = state.draining.cancelled() => return,
+    };
+    if !matches!(spoke, Ok(Ok(_))) || preface != *PREFACE {
+        tracing::debug!("closed a connection that did not speak HTTP/2");
+        return;
+    }
+    let io = TokioIo::new(tokio::io::join(Cursor::new(preface).chain(read), write));
+
+    let mut builder = http2::Builder::new(Tasks(tracker));
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .adaptive_window(false)
+        .max_concurrent_streams(state.config.max_streams_per_connection)
+        .keep_alive_interval(state.config.keepalive_interval)
+        .keep_alive_timeout(state.config.keepalive_timeout);
+    let service_state = Arc::clone(&state);
+    let service = service_fn(move |request| call(routes.clone(), Arc::clone(&service_state), request));
+    let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+    let mut is_draining = false;
+    loop {
+        tokio::select! {
+            ended = &mut connection => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection broke");
+                }
+                return;
+            }
+            () = state.draining.cancelled(), if !is_draining => {
+                is_draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = state.cut.cancelled() => return,
+        }
+    }
+}
+
+async fn call(
+    mut routes: Routes,
+    state: Arc<State>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    // Health and reflection are gRPC's own; their clients expect its own errors.
+    let is_ours = request.uri().path().starts_with("/flaredb.");
+    let response = routes.call(request).await?;
+    Ok(if is_ours { explain(response, &state) } else { response })
+}
+
+/// Adds our details to an answer that gRPC's machinery made without asking a service: the message was too
+/// long or malformed, the method unknown. Our services' own errors have details, and what goes wrong after a
+/// service was asked comes in trailers, not in headers. So nothing was applied, and the client may know it.
+fn explain(response: Response<Body>, state: &State) -> Response<Body> {
+    let headers = response.headers();
+    if !headers.contains_key(Status::GRPC_STATUS) || headers.contains_key(Status::GRPC_STATUS_DETAILS) {
+        return response;
+    }
+    let Some(status) = Status::from_header_map(headers) else { return response };
+    let kind = match status.code() {
+        Code::Ok => return response,
+        Code::Unimplemented => ErrorKind::Unsupported,
+        Code::Cancelled | Code::Unavailable | Code::Aborted => ErrorKind::Unavailable,
+        _ => ErrorKind::InvalidArgument,
+    };
+    state.metrics.requests_refused.inc();
+    let message = match status.message() {
+        "" => "no such method",
+        message => message,
+    };
+    let error = Error::new(kind, "request cannot be taken").because(message.to_owned());
+    to_status(&error).into_http()
+}

@@ -1,0 +1,133 @@
+use std::sync::Arc;
+
+use rdb_engine_api::{Batch, Engine, Error, ErrorKind, Key, Outcome, Record, Result, WriteOptions};
+use rdb_proto::kv::v1;
+use rdb_proto::kv::v1::kv_server::Kv;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use crate::deadline::Deadline;
+use crate::gate::Gate;
+use crate::metrics::Method;
+use crate::scan;
+
+/// The service `flaredb.kv.v1.Kv` over an engine.
+#[derive(Debug)]
+pub(crate) struct KvService<E: ?Sized> {
+    engine: Arc<E>,
+    gate: Gate,
+    max_message_bytes: usize,
+}
+
+impl<E: Engine + ?Sized> KvService<E> {
+    pub(crate) const fn new(engine: Arc<E>, gate: Gate, max_message_bytes: usize) -> Self {
+        Self { engine, gate, max_message_bytes }
+    }
+
+    /// Every write comes through here.
+    async fn write_batch(
+        &self,
+        batch: Batch,
+        mut options: WriteOptions,
+        deadline: Deadline,
+    ) -> Result<Outcome> {
+        // A write whose turn has not come by the deadline is better never begun than unknown.
+        let remaining = deadline.remaining();
+        options.timeout = Some(options.timeout.map_or(remaining, |wait| wait.min(remaining)));
+        let outcome = self.engine.write(batch, options).await?;
+        if matches!(outcome, Outcome::Conflict(_)) {
+            self.gate.state().metrics.conflicts.inc();
+        }
+        Ok(outcome)
+    }
+
+    /// Handles a write whose answer is an outcome.
+    async fn write_request<Q, A>(&self, method: Method, request: Request<Q>) -> Result<Response<A>, Status>
+    where
+        (Batch, WriteOptions): TryFrom<Q, Error = Error>,
+        A: From<Outcome>,
+    {
+        let work = async |request: Q, deadline| {
+            let (batch, options) = request.try_into()?;
+            Ok(self.write_batch(batch, options, deadline).await?.into())
+        };
+        self.gate.unary(method, request, work).await
+    }
+}
+
+#[tonic::async_trait]
+impl<E: Engine + ?Sized> Kv for KvService<E> {
+    async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::GetResponse>, Status> {
+        let work = async |request: v1::GetRequest, _| {
+            let key = Key::try_from(request)?;
+            Ok(self.engine.get(&key).await?.into())
+        };
+        self.gate.unary(Method::Get, request, work).await
+    }
+
+    async fn get_many(
+        &self,
+        request: Request<v1::GetManyRequest>,
+    ) -> Result<Response<v1::GetManyResponse>, Status> {
+        let work = async |request: v1::GetManyRequest, _| {
+            let keys = Vec::<Key>::try_from(request)?;
+            let view = self.engine.get_many(&keys).await?;
+            check_answer(&view.data, self.max_message_bytes)?;
+            Ok(view.into())
+        };
+        self.gate.unary(Method::GetMany, request, work).await
+    }
+
+    async fn put(&self, request: Request<v1::PutRequest>) -> Result<Response<v1::PutResponse>, Status> {
+        let work = async |request: v1::PutRequest, deadline| {
+            let (batch, options) = request.try_into()?;
+            match self.write_batch(batch, options, deadline).await? {
+                Outcome::Committed(commit) => Ok(commit.into()),
+                // The engine broke C4; whether the put took effect cannot be told from such an answer.
+                _ => Err(Error::new(ErrorKind::Unknown, "engine did not commit a put")),
+            }
+        };
+        self.gate.unary(Method::Put, request, work).await
+    }
+
+    async fn delete(
+        &self,
+        request: Request<v1::DeleteRequest>,
+    ) -> Result<Response<v1::DeleteResponse>, Status> {
+        self.write_request(Method::Delete, request).await
+    }
+
+    async fn compare_and_swap(
+        &self,
+        request: Request<v1::CompareAndSwapRequest>,
+    ) -> Result<Response<v1::CompareAndSwapResponse>, Status> {
+        self.write_request(Method::CompareAndSwap, request).await
+    }
+
+    async fn write(&self, request: Request<v1::WriteRequest>) -> Result<Response<v1::WriteResponse>, Status> {
+        self.write_request(Method::Write, request).await
+    }
+
+    type ScanStream = ReceiverStream<Result<v1::ScanResponse, Status>>;
+
+    async fn scan(&self, request: Request<v1::ScanRequest>) -> Result<Response<Self::ScanStream>, Status> {
+        scan::open(&*self.engine, &self.gate, request).await.map(Response::new)
+    }
+}
+
+/// Refuses an answer that does not fit into a message. It is the request that has to change: trying again
+/// would not help.
+fn check_answer(records: &[Option<Record>], limit: usize) -> Result<()> {
+    const PER_RECORD: usize = 64;
+    let values = records.iter().map(|record| record.as_ref().map_or(0, |record| record.value.len()));
+    let bytes = values.sum::<usize>() + records.len() * PER_RECORD;
+    if bytes <= limit {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::InvalidArgument,
+        "answer does not fit into a message; ask for fewer keys at once",
+    )
+    .with("bytes", bytes)
+    .with("limit", limit))
+}

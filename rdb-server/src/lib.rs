@@ -1,0 +1,40 @@
+//! The FlareDB node: gRPC services, health, reflection and metrics over any engine.
+//!
+//! [`serve`] is all of it; the binary calls it too. It does not know which engine it serves, so a stranger
+//! serves their own with it.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use rdb_server::{NodeConfig, serve};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> rdb_engine_api::Result<()> {
+//! let engine = rdb_engine_mem::open(&Default::default())?;
+//! let node = serve(Arc::new(engine), NodeConfig::on_free_ports()).await?;
+//! println!("listening on {}", node.addr());
+//! node.shutdown().await
+//! # }
+//! ```
+//!
+//! # What becomes of a request
+//! It takes a place among the requests in flight, or is refused as `Exhausted`. It ends by its deadline:
+//! the client's (`grpc-timeout`) or the node's, whichever is sooner. A read that is cut off is
+//! `Unavailable`; a write that is cut off, or whose handling panics, is `Unknown` (C10). Whatever is
+//! refused before it reached the engine says so in its details.
+
+mod accept;
+mod config;
+mod deadline;
+mod gate;
+mod grpc;
+mod kv;
+mod metrics;
+mod node;
+mod node_service;
+mod ops;
+mod scan;
+mod state;
+
+pub use config::NodeConfig;
+pub use node::{Node, serve};

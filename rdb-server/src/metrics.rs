@@ -1,0 +1,220 @@
+use std::time::Duration;
+
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+use rdb_engine_api::{EngineInfo, Error, ErrorKind, Result};
+use rdb_proto::Call;
+
+/// The methods of our services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    Get,
+    GetMany,
+    Put,
+    Delete,
+    CompareAndSwap,
+    Write,
+    Scan,
+    Info,
+    Status,
+}
+
+impl Method {
+    const ALL: [Self; 9] = [
+        Self::Get,
+        Self::GetMany,
+        Self::Put,
+        Self::Delete,
+        Self::CompareAndSwap,
+        Self::Write,
+        Self::Scan,
+        Self::Info,
+        Self::Status,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::GetMany => "get_many",
+            Self::Put => "put",
+            Self::Delete => "delete",
+            Self::CompareAndSwap => "compare_and_swap",
+            Self::Write => "write",
+            Self::Scan => "scan",
+            Self::Info => "info",
+            Self::Status => "status",
+        }
+    }
+
+    /// Whether it may change something.
+    pub(crate) const fn call(self) -> Call {
+        match self {
+            Self::Put | Self::Delete | Self::CompareAndSwap | Self::Write => Call::Write,
+            Self::Get | Self::GetMany | Self::Scan | Self::Info | Self::Status => Call::Read,
+        }
+    }
+}
+
+/// How a request ended, for the label `code`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Ok,
+    Failed(ErrorKind),
+    /// The client went away.
+    Cancelled,
+}
+
+impl Ending {
+    const COUNT: usize = ErrorKind::ALL.len() + 2;
+
+    fn all() -> impl Iterator<Item = Self> {
+        [Self::Ok, Self::Cancelled].into_iter().chain(ErrorKind::ALL.map(Self::Failed))
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed(kind) => kind.name(),
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    fn place(self) -> usize {
+        Self::all().position(|other| other == self).unwrap_or(0)
+    }
+}
+
+impl From<&Result<(), Error>> for Ending {
+    fn from(result: &Result<(), Error>) -> Self {
+        match result {
+            Ok(()) => Self::Ok,
+            Err(error) => Self::Failed(error.kind()),
+        }
+    }
+}
+
+/// What a node counts. Each node has a registry of its own.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    /// By method and ending: looked up by place, since requests are many.
+    requests: Vec<[Counter; Ending::COUNT]>,
+    seconds: Vec<Histogram>,
+    pub(crate) in_flight: Gauge,
+    pub(crate) scans: Gauge,
+    pub(crate) connections: Gauge,
+    pub(crate) connections_accepted: Counter,
+    pub(crate) connections_refused: Counter,
+    pub(crate) requests_refused: Counter,
+    pub(crate) conflicts: Counter,
+    pub(crate) panics: Counter,
+}
+
+impl Metrics {
+    pub(crate) fn new(engine: &EngineInfo) -> Self {
+        let mut registry = Registry::with_prefix("flaredb");
+        let by_ending = Family::<[(&str, &str); 2], Counter>::default();
+        let requests = Method::ALL.map(|method| {
+            let mut endings = Ending::all();
+            std::array::from_fn(|_| {
+                let code = endings.next().map_or("", Ending::name);
+                by_ending.get_or_create_owned(&[("method", method.name()), ("code", code)])
+            })
+        });
+        registry.register("requests", "Requests by method and how they ended", by_ending);
+
+        // From 50 microseconds to 13 seconds.
+        let buckets: fn() -> Histogram = || Histogram::new(exponential_buckets(0.000_05, 2.0, 19));
+        let by_method =
+            Family::<[(&str, &str); 1], Histogram, fn() -> Histogram>::new_with_constructor(buckets);
+        let seconds = Method::ALL.map(|method| by_method.get_or_create_owned(&[("method", method.name())]));
+        registry.register_with_unit(
+            "request_duration",
+            "From a request's arrival to its answer, for a scan to its end",
+            Unit::Seconds,
+            by_method,
+        );
+
+        let build = Info::new([
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("engine", engine.name.clone()),
+            ("format", engine.format.to_string()),
+        ]);
+        registry.register("build", "What this node is", build);
+
+        let mut gauge = |name: &str, help: &str| {
+            let gauge = Gauge::default();
+            registry.register(name, help, gauge.clone());
+            gauge
+        };
+        let in_flight = gauge("requests_in_flight", "Requests being worked on, scans included");
+        let scans = gauge("scans_open", "Scans being delivered");
+        let connections = gauge("connections_open", "Connections to the gRPC address");
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        let connections_accepted = counter("connections_accepted", "Connections accepted");
+        let connections_refused = counter("connections_refused", "Connections closed at once: too many");
+        let requests_refused =
+            counter("requests_refused", "Requests that reached no method: too long, malformed, unknown");
+        let conflicts = counter("conflicts", "Writes answered with a conflict");
+        let panics = counter("panics", "Requests whose handling panicked: bugs");
+        Self {
+            registry,
+            requests: requests.into(),
+            seconds: seconds.into(),
+            in_flight,
+            scans,
+            connections,
+            connections_accepted,
+            connections_refused,
+            requests_refused,
+            conflicts,
+            panics,
+        }
+    }
+
+    pub(crate) fn ended(&self, method: Method, ending: Ending, after: Duration) {
+        self.requests[method as usize][ending.place()].inc();
+        self.seconds[method as usize].observe(after.as_secs_f64());
+    }
+
+    /// All of it in the OpenMetrics text format.
+    pub(crate) fn text(&self) -> Result<String> {
+        let mut text = String::new();
+        text::encode(&mut text, &self.registry)
+            .map_err(|error| Error::new(ErrorKind::Internal, "cannot encode metrics").because(error))?;
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdb_engine_api::Durability;
+
+    #[test]
+    fn each_ending_of_each_method_has_a_counter_of_its_own() {
+        for method in Method::ALL {
+            for ending in Ending::all() {
+                let metrics = Metrics::new(&EngineInfo::new("mem", 1, Durability::Volatile));
+                metrics.ended(method, ending, Duration::ZERO);
+                let line = format!(
+                    "flaredb_requests_total{{method=\"{}\",code=\"{}\"}} 1\n",
+                    method.name(),
+                    ending.name()
+                );
+                let text = metrics.text().unwrap();
+                assert!(text.contains(&line), "{line}");
+                assert_eq!(text.lines().filter(|line| line.ends_with("} 1")).count(), 1 + 1 + 19 + 2);
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+use std::sync::Arc;
+
+use rdb_engine_api::Engine;
+use rdb_proto::kv::v1;
+use rdb_proto::kv::v1::node_server::Node;
+use tonic::{Request, Response, Status};
+
+use crate::gate::Gate;
+use crate::metrics::Method;
+use crate::state::Readiness;
+
+/// The service `flaredb.kv.v1.Node`.
+#[derive(Debug)]
+pub(crate) struct NodeService<E: ?Sized> {
+    engine: Arc<E>,
+    gate: Gate,
+    max_message_bytes: usize,
+}
+
+impl<E: Engine + ?Sized> NodeService<E> {
+    pub(crate) const fn new(engine: Arc<E>, gate: Gate, max_message_bytes: usize) -> Self {
+        Self { engine, gate, max_message_bytes }
+    }
+}
+
+#[tonic::async_trait]
+impl<E: Engine + ?Sized> Node for NodeService<E> {
+    async fn info(&self, request: Request<v1::InfoRequest>) -> Result<Response<v1::InfoResponse>, Status> {
+        let work = async |v1::InfoRequest {}, _| {
+            Ok(v1::InfoResponse {
+                engine: Some(self.engine.info().into()),
+                server_version: env!("CARGO_PKG_VERSION").to_owned(),
+                max_message_bytes: self.max_message_bytes as u64,
+            })
+        };
+        self.gate.unary(Method::Info, request, work).await
+    }
+
+    async fn status(
+        &self,
+        request: Request<v1::StatusRequest>,
+    ) -> Result<Response<v1::StatusResponse>, Status> {
+        let work = async |v1::StatusRequest {}, _| {
+            let state = self.gate.state();
+            let count = |number: i64| u64::try_from(number).unwrap_or(0);
+            let readiness = match state.readiness() {
+                Readiness::Ready => v1::NodeState::Serving,
+                Readiness::Draining => v1::NodeState::Draining,
+                Readiness::EngineClosed => v1::NodeState::EngineClosed,
+            };
+            Ok(v1::StatusResponse {
+                state: readiness.into(),
+                uptime_ms: u64::try_from(state.uptime().as_millis()).unwrap_or(u64::MAX),
+                open_connections: count(state.metrics.connections.get()),
+                open_requests: count(state.metrics.in_flight.get()),
+                open_scans: count(state.metrics.scans.get()),
+            })
+        };
+        self.gate.unary(Method::Status, request, work).await
+    }
+}

@@ -1,0 +1,74 @@
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio_util::sync::CancellationToken;
+
+use crate::accept::Connection;
+use crate::state::{Readiness, State};
+
+/// How long a client may take to send a request.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection may last: scrapers come back, and a client that does not read an answer goes.
+const LIFETIME: Duration = Duration::from_secs(300);
+
+/// Serves one connection to the operations address.
+pub(crate) async fn serve_connection(connection: Connection, state: Arc<State>, stop: CancellationToken) {
+    let Connection { stream, _place } = connection;
+    let service = service_fn(move |request| {
+        let response = answer(&request, &state);
+        async { Ok::<_, Infallible>(response) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(READ_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        ended = tokio::time::timeout(LIFETIME, connection) => {
+            if let Ok(Err(error)) = ended {
+                tracing::debug!(%error, "an operations connection broke");
+            }
+        }
+        () = stop.cancelled() => {}
+    }
+}
+
+fn answer(request: &Request<Incoming>, state: &State) -> Response<String> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+    }
+    match request.uri().path() {
+        // Answers as long as the process can.
+        "/livez" => text(StatusCode::OK, "alive\n"),
+        "/readyz" => match state.readiness() {
+            Readiness::Ready => text(StatusCode::OK, "ready\n"),
+            Readiness::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"),
+            Readiness::EngineClosed => text(StatusCode::SERVICE_UNAVAILABLE, "engine is closed\n"),
+        },
+        "/metrics" => match state.metrics.text() {
+            Ok(metrics) => {
+                let mut response = text(StatusCode::OK, metrics);
+                let kind =
+                    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+                response.headers_mut().insert(CONTENT_TYPE, kind);
+                response
+            }
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{}\n", error.report())),
+        },
+        _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz and /metrics\n"),
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<String>) -> Response<String> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
