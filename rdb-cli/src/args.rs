@@ -7,6 +7,7 @@ use clap::{ArgGroup, Parser, Subcommand};
 use rdb_client::{Bytes, Durability, Key, Version};
 
 use crate::duration;
+use crate::failure::{Exit, Failure};
 use crate::format::Format;
 use crate::output::Print;
 use crate::value::{Value, parse_key};
@@ -28,6 +29,9 @@ Keys are text as it stands. Put `--` before a key or value that begins with a da
 Example:
   rdb put greeting hello && rdb get greeting";
 
+/// Above the options that every command has.
+const GLOBAL: &str = "Options of every command";
+
 /// FlareDB from the shell: a key-value store with compare-and-swap.
 #[derive(Debug, Parser)]
 #[command(name = "rdb", version, after_help = EXIT_CODES, max_term_width = 100)]
@@ -36,7 +40,15 @@ pub(crate) struct Args {
     pub(crate) connection: Connection,
 
     /// How results are shown; a table on a terminal, otherwise raw: exact bytes, no titles
-    #[arg(short = 'o', long, global = true, env = "FLAREDB_PRINT", value_name = "HOW")]
+    #[arg(
+        short = 'o',
+        long,
+        global = true,
+        env = "FLAREDB_PRINT",
+        hide_env_values = true,
+        value_name = "HOW",
+        help_heading = GLOBAL
+    )]
     pub(crate) print: Option<Print>,
 
     #[command(subcommand)]
@@ -51,13 +63,23 @@ pub(crate) struct Connection {
         long,
         global = true,
         env = "FLAREDB_ENDPOINTS",
+        hide_env_values = true,
+        help_heading = GLOBAL,
         value_delimiter = ',',
         default_value = "127.0.0.1:7440"
     )]
     pub(crate) endpoints: Vec<String>,
 
     /// How long a request may take: 500ms, 5s, 1m
-    #[arg(long, global = true, env = "FLAREDB_TIMEOUT", default_value = "5s", value_parser = duration::parse)]
+    #[arg(
+        long,
+        global = true,
+        env = "FLAREDB_TIMEOUT",
+        hide_env_values = true,
+        help_heading = GLOBAL,
+        default_value = "5s",
+        value_parser = duration::parse
+    )]
     pub(crate) timeout: Duration,
 
     /// How long connecting may take
@@ -65,6 +87,8 @@ pub(crate) struct Connection {
         long,
         global = true,
         env = "FLAREDB_CONNECT_TIMEOUT",
+        hide_env_values = true,
+        help_heading = GLOBAL,
         value_name = "TIMEOUT",
         default_value = "3s",
         value_parser = duration::parse
@@ -260,6 +284,39 @@ pub(crate) struct Export {
     /// The file, which appears only when it is whole; standard output without this
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+}
+
+impl Command {
+    /// Finds what clap cannot: before anything is sent, so that it is never mistaken for a node's answer.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        match self {
+            Self::Import(import) => import.format().map(drop),
+            Self::Export(export) => export.format().map(drop),
+            Self::Cas(cas) if cas.new == Some(Value::Stdin) && cas.expect == Some(Value::Stdin) => {
+                let message = "standard input can be the new value or the expected one, not both";
+                Err(Failure::new(Exit::Usage, message))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Import {
+    /// What the file holds.
+    pub(crate) fn format(&self) -> Result<Format, Failure> {
+        self.format.or_else(|| Format::of(&self.file)).ok_or_else(which_format)
+    }
+}
+
+impl Export {
+    /// What to write.
+    pub(crate) fn format(&self) -> Result<Format, Failure> {
+        self.format.or_else(|| Format::of(self.output.as_deref()?)).ok_or_else(which_format)
+    }
+}
+
+fn which_format() -> Failure {
+    Failure::new(Exit::Usage, "which format? give --format tsv or --format jsonl")
 }
 
 fn key() -> impl TypedValueParser<Value = Key> {

@@ -84,7 +84,6 @@ impl Failure {
     }
 
     /// Tells it on standard error.
-    #[allow(clippy::print_stderr)] // this is the command line
     pub(crate) fn report(self) -> Exit {
         if !self.message.is_empty() {
             eprintln!("rdb: {}", self.message);

@@ -45,6 +45,7 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<(), Failure> {
+    args.command.check()?;
     let mut output = Output::stdout(args.print);
     let client = connect(&args.connection).await?;
     let out = &mut output;

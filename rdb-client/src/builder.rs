@@ -9,6 +9,25 @@ use crate::retry::RetryPolicy;
 const DEFAULT_ENDPOINT: &str = "127.0.0.1:7440";
 
 /// How to reach a node, and how to treat it. Made by [`Client::builder`].
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use rdb_client::{Client, RetryPolicy};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> rdb_client::Result<()> {
+/// let client = Client::builder()
+///     .endpoint("http://127.0.0.1:7440")
+///     .timeout(Duration::from_secs(2))
+///     .retry(RetryPolicy::default().attempts(3))
+///     .connect()
+///     .await?;
+/// let patient = client.with_timeout(Duration::from_secs(60));
+/// # drop(patient);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct ClientBuilder {
     pub(crate) endpoints: Vec<String>,

@@ -20,7 +20,7 @@ mod direct {
             async fn put(engine: &RocksEngine, name: String, level: Option<Durability>) -> Durability {
                 let mut options = WriteOptions::default();
                 options.durability = level;
-                let batch = Batch::new().put(Key::new(name).unwrap(), "v");
+                let batch = Batch::new().put(Key::new(name).expect("the name is a key"), "v");
                 let Ok(Outcome::Committed(commit)) = engine.write(batch, options).await else {
                     panic!("a put commits (C4)");
                 };
@@ -38,7 +38,7 @@ mod direct {
                     let before = statistics.wal_syncs();
                     let level = if number % 2 == 0 { None } else { Some(Durability::Synced) };
                     assert_eq!(put(&engine, format!("synced {number}"), level).await, Durability::Synced);
-                    assert_eq!(statistics.wal_syncs(), before + 1, "a synced write alone is one synced group");
+                    assert_eq!(statistics.wal_syncs(), before + 1, "one write, one synced group");
                 }
                 let before = statistics.wal_syncs();
                 for number in 0..20 {

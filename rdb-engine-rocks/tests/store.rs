@@ -1,5 +1,7 @@
 //! The store alone, below the engine: what it keeps, and what it refuses.
 
+#![allow(clippy::unwrap_used)] // a helper of a test that panics has failed it
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

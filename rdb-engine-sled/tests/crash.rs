@@ -1,5 +1,7 @@
 //! What survives a kill: a prefix of the commits that holds every acknowledged one, each whole (C2, C9).
 
+#![allow(clippy::unwrap_used)] // in the helpers of tests, as in tests
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -31,13 +33,17 @@ fn changes(number: u64) -> ChangeSet {
     let mut value = number.to_be_bytes().to_vec();
     changes.push(Space::System, Bytes::from("last"), Some(Bytes::from(value.clone())));
     for key in keys(number) {
-        let length = if number % 50 == 0 && key % WIDTH == 0 { 200_000 } else { 8 + number as usize % 300 };
+        let length = if number.is_multiple_of(50) && key.is_multiple_of(WIDTH) {
+            200_000
+        } else {
+            8 + number as usize % 300
+        };
         value.resize(length, 0xab);
         // Every seventh commit removes, so that marks of removal are killed half-way too.
         changes.push(
             Space::Data,
             Bytes::copy_from_slice(&key.to_be_bytes()),
-            (number % 7 != 0).then(|| value.clone().into()),
+            (!number.is_multiple_of(7)).then(|| value.clone().into()),
         );
     }
     changes

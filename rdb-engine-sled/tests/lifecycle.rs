@@ -1,5 +1,7 @@
 //! Opening, closing and damage: C12, C13 and the limits of what sled can hold.
 
+#![allow(clippy::unwrap_used)] // in the helpers of tests, as in tests
+
 use std::fs::{self, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
@@ -151,7 +153,7 @@ fn longest_keys_and_large_values_survive_a_small_cache_and_a_reopen() {
         .into_iter()
         .flat_map(|fill| (0..6).map(move |less| vec![fill; MAX_KEY_BYTES - less]))
         .collect();
-    let value = |n: usize| vec![n as u8; if n % 10 == 0 { 4 << 20 } else { 50_000 * n }];
+    let value = |n: usize| vec![n as u8; if n.is_multiple_of(10) { 4 << 20 } else { 50_000 * n }];
     for round in 0..2 {
         let store = open(dir.path()).unwrap();
         for (n, key) in keys.iter().enumerate() {

@@ -117,10 +117,9 @@ mod tests {
         for (address, allowed) in
             [("127.0.0.1:1", true), ("127.3.2.1:1", true), ("[::1]:1", true), ("0.0.0.0:1", false)]
         {
-            let mut listen = NodeConfig::default();
-            listen.listen = address.parse().unwrap();
-            let mut ops_listen = NodeConfig::default();
-            ops_listen.ops_listen = address.parse().unwrap();
+            let address: SocketAddr = address.parse().unwrap();
+            let listen = NodeConfig { listen: address, ..NodeConfig::default() };
+            let ops_listen = NodeConfig { ops_listen: address, ..NodeConfig::default() };
             for mut config in [listen, ops_listen] {
                 let kind = config.check().map_err(|error| error.kind());
                 assert_eq!(kind, if allowed { Ok(()) } else { Err(ErrorKind::InvalidArgument) });
@@ -132,14 +131,12 @@ mod tests {
 
     #[test]
     fn a_limit_of_zero_is_refused_by_name() {
-        let mut config = NodeConfig::default();
-        config.max_in_flight = 0;
+        let config = NodeConfig { max_in_flight: 0, ..NodeConfig::default() };
         assert_eq!(
             config.check().unwrap_err().to_string(),
             "a limit of the node is 0. limit=`max_in_flight`"
         );
-        let mut config = NodeConfig::default();
-        config.drain_timeout = Duration::ZERO;
+        let config = NodeConfig { drain_timeout: Duration::ZERO, ..NodeConfig::default() };
         assert_eq!(config.check().unwrap_err().to_string(), "a time of the node is 0. time=`drain_timeout`");
     }
 }

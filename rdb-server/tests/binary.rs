@@ -7,6 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use rdb_proto::kv::v1;
 use rdb_proto::kv::v1::kv_client::KvClient;
+use tonic::transport::Endpoint;
 
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rdb-server"));
@@ -92,7 +93,8 @@ fn a_second_signal_ends_it_at_once() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     // More than fits between node and client, so that the scan goes on.
     let unread = runtime.block_on(async {
-        let mut kv = KvClient::connect(format!("http://{}", node.addr)).await.unwrap();
+        let endpoint = Endpoint::from_shared(format!("http://{}", node.addr)).unwrap();
+        let mut kv = KvClient::new(endpoint.connect().await.unwrap());
         for key in 0..6 {
             let put = Some(v1::Put { value: vec![7; 4 << 20].into(), ttl_ms: None });
             let request = v1::PutRequest { key: vec![key].into(), put, options: None };

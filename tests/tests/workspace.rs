@@ -59,8 +59,9 @@ impl Workspace {
     fn read() -> Self {
         let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
         let output = Command::new(env!("CARGO"))
-            .args(["metadata", "--format-version", "1", "--locked", "--offline", "--all-features"])
-            .args(["--manifest-path", manifest])
+            .args(["metadata", "--format-version", "1", "--locked", "--all-features"])
+            // Else what other systems need is looked up too, and may have to be downloaded.
+            .args(["--filter-platform", &host(), "--manifest-path", manifest])
             .output()
             .expect("cargo runs");
         assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
@@ -88,7 +89,10 @@ impl Workspace {
     /// The names of what a package itself depends on, for other than its tests.
     fn direct(&self, id: &str) -> BTreeSet<&str> {
         let of_all = self.edges.get(id).into_iter().flatten();
-        of_all.filter(|(_, kinds)| *kinds != BTreeSet::from([Kind::Dev])).map(|(to, _)| self.name(to)).collect()
+        of_all
+            .filter(|(_, kinds)| *kinds != BTreeSet::from([Kind::Dev]))
+            .map(|(to, _)| self.name(to))
+            .collect()
     }
 
     /// The names of everything that is linked into what uses a package.
@@ -116,7 +120,9 @@ impl Workspace {
             }
             for (library, owners) in INSIDE {
                 if self.direct(id).contains(library) && !owners.contains(&name) {
-                    violations.push(format!("`{name}` depends on `{library}`, which is the business of {owners:?}"));
+                    violations.push(format!(
+                        "`{name}` depends on `{library}`, which is the business of {owners:?}"
+                    ));
                 }
             }
         }
@@ -135,6 +141,11 @@ impl Workspace {
         }
         violations
     }
+}
+
+fn host() -> String {
+    let output = Command::new("rustc").args(["--print", "host-tuple"]).output().expect("rustc runs");
+    String::from_utf8(output.stdout).expect("rustc prints text").trim().to_owned()
 }
 
 fn text(value: &Value) -> String {

@@ -13,12 +13,8 @@ use crate::output::{Output, Print};
 use crate::progress::Progress;
 
 /// Writes all records of one view.
-#[allow(clippy::print_stderr)] // this is the command line
 pub(crate) async fn export(engine: &dyn Engine, args: args::Export, out: &mut Output) -> Result<(), Failure> {
-    let told = args.format.or_else(|| args.output.as_deref().and_then(Format::of));
-    let Some(format) = told else {
-        return Err(Failure::new(Exit::Usage, "which format? give --format tsv or --format jsonl"));
-    };
+    let format = args.format()?;
     let scan = Scan::new(KeyRange::prefix(args.prefix.unwrap_or_default()));
     let (count, version) = match args.output {
         None => records(engine, scan, format, |lines| out.bytes(lines)).await?,

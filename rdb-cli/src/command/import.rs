@@ -31,9 +31,7 @@ pub(crate) async fn import(
     args: args::Import,
     out: &mut Output,
 ) -> Result<(), Failure> {
-    let Some(format) = args.format.or_else(|| Format::of(&args.file)) else {
-        return Err(Failure::new(Exit::Usage, "which format? give --format tsv or --format jsonl"));
-    };
+    let format = args.format()?;
     let (source, size) = open(&args.file).await?;
     let mut options = WriteOptions::default();
     options.durability = args.write.durability;

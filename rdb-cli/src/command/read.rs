@@ -21,7 +21,6 @@ pub(crate) async fn get(engine: &dyn Engine, args: args::Get, out: &mut Output) 
 }
 
 /// Shows the records of a range.
-#[allow(clippy::print_stderr)] // this is the command line
 pub(crate) async fn scan(engine: &dyn Engine, args: &args::Scan, out: &mut Output) -> Result<(), Failure> {
     let mut view = engine.scan(what(args)).await?;
     let mut count = 0;

@@ -4,7 +4,6 @@ use serde_json::json;
 use crate::args;
 use crate::failure::{Exit, Failure};
 use crate::output::{JsonEntry, Output, Print};
-use crate::value::Value;
 
 /// Stores a value.
 pub(crate) async fn put(engine: &dyn Engine, args: args::Put, out: &mut Output) -> Result<(), Failure> {
@@ -28,10 +27,6 @@ pub(crate) async fn delete(engine: &dyn Engine, args: args::Delete, out: &mut Ou
 
 /// Stores or deletes under a condition.
 pub(crate) async fn cas(engine: &dyn Engine, args: args::Cas, out: &mut Output) -> Result<(), Failure> {
-    if args.new == Some(Value::Stdin) && args.expect == Some(Value::Stdin) {
-        let message = "standard input can be the new value or the expected one, not both";
-        return Err(Failure::new(Exit::Usage, message));
-    }
     let limit = engine.info().limits.max_value_bytes;
     let condition = match (args.expect_version, args.expect, args.absent) {
         (Some(version), _, _) => Condition::Version(version),

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
-use super::{Db, Harness, Running};
+use super::db::Db;
+use super::{Harness, Running};
 use crate::{EngineInfo, Limits, Result};
 
 /// What a case works with: a directory of its own, and the means to open, reopen and crash the engine.
-pub struct Context {
+pub(super) struct Context {
     harness: Arc<dyn Harness>,
     home: TempDir,
     state: Mutex<State>,
@@ -52,19 +53,19 @@ impl Context {
     }
 
     /// Opens a fresh engine with its usual limits.
-    pub async fn open(&self) -> Db {
+    pub(super) async fn open(&self) -> Db {
         self.open_with(Limits::default()).await
     }
 
     /// Opens a fresh engine with these limits.
-    pub async fn open_with(&self, limits: Limits) -> Db {
+    pub(super) async fn open_with(&self, limits: Limits) -> Db {
         self.state.lock().limits = limits;
         let opened = self.open_again().await;
         opened.unwrap_or_else(|error| panic!("a fresh engine did not open: {}", error.report()))
     }
 
     /// Brings the engine to an orderly end and opens what it left.
-    pub async fn reopen(&self) -> Db {
+    pub(super) async fn reopen(&self) -> Db {
         self.stop().await;
         let opened = self.open_again().await;
         opened.unwrap_or_else(|error| panic!("the engine did not open what it left: {}", error.report()))
@@ -72,7 +73,7 @@ impl Context {
 
     /// Lets the process die, as far as the engine's files can tell: they are copied as the operating
     /// system has them at this instant, and the copy is opened. Nothing may be written meanwhile.
-    pub async fn crash(&self) -> Db {
+    pub(super) async fn crash(&self) -> Db {
         let copy = self.copy().await;
         self.stop().await;
         self.state.lock().directory = copy;
@@ -81,12 +82,12 @@ impl Context {
     }
 
     /// The directory in use.
-    pub fn directory(&self) -> PathBuf {
+    pub(super) fn directory(&self) -> PathBuf {
         self.state.lock().directory.clone()
     }
 
     /// Copies the directory in use as it is now.
-    pub async fn copy(&self) -> PathBuf {
+    pub(super) async fn copy(&self) -> PathBuf {
         let (from, to) = {
             let mut state = self.state.lock();
             state.copies += 1;
@@ -99,13 +100,13 @@ impl Context {
     }
 
     /// Opens the engine over another directory, for cases in which that is meant to fail.
-    pub async fn open_at(&self, directory: &Path) -> Result<Running> {
+    pub(super) async fn open_at(&self, directory: &Path) -> Result<Running> {
         let limits = self.state.lock().limits.clone();
         self.harness.open(directory, limits).await
     }
 
     /// Opens the directory in use again, for cases in which that may fail.
-    pub async fn open_again(&self) -> Result<Db> {
+    pub(super) async fn open_again(&self) -> Result<Db> {
         let running = self.open_at(&self.directory()).await?;
         let db = Db::new(Arc::clone(running.engine()));
         self.state.lock().running = Some(running);
@@ -113,7 +114,7 @@ impl Context {
     }
 
     /// Brings the engine in use to an orderly end.
-    pub async fn stop(&self) {
+    pub(super) async fn stop(&self) {
         let running = self.state.lock().running.take();
         if let Some(running) = running {
             stop(running).await;

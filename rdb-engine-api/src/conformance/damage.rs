@@ -1,12 +1,14 @@
 //! Directories of others, unknown formats and damaged bytes (C13).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::Context;
-use super::db::{Db, committed, filler, key, must, record_of, refused};
+use super::db::{Db, committed, drain, filler, key, must, record_of, refused};
 use crate::{Batch, Condition, Error, ErrorKind, KeyRange, Result, Scan, Version};
 
 /// The file that [`DataDirectory`](crate::DataDirectory) marks a directory with.
@@ -96,23 +98,27 @@ pub(super) async fn c13_a_damaged_mark_is_refused(cx: &Context) {
 const RECORDS: usize = 120;
 const FLIPS: usize = 40;
 
-/// C13: a flipped bit makes an error, or no difference, but never a wrong value.
+/// Every commit of a store, in order: key, version, value.
+type History = Vec<(String, Version, Bytes)>;
+type Found = BTreeMap<String, (Version, Bytes)>;
+
+/// C13: a flipped bit makes an error, or no difference, or cuts the commits short as a crash would; but it
+/// never gives a wrong value, and never takes a commit out of the middle.
 pub(super) async fn c13_a_flipped_bit_never_gives_a_wrong_value(cx: &Context) {
     let db = cx.open().await;
-    let mut stored = BTreeMap::new();
+    let mut history = History::new();
     for number in 0..RECORDS {
         let name = format!("k{number:03}");
-        db.put(&name, "an older value").await;
-        let value = filler(&name, 300 + number);
-        stored.insert(name.clone(), (db.put(&name, value.clone()).await, value));
+        for value in [filler("an older value", 40), filler(&name, 300 + number)] {
+            history.push((name.clone(), db.put(&name, value.clone()).await, value));
+        }
     }
     cx.stop().await;
-    let mut places = places(&cx.directory());
+    let places = places(&cx.directory());
     // Every n-th, so that all files have their share.
     let step = places.len().div_ceil(FLIPS);
-    places = places.into_iter().step_by(step).collect();
     let mut noticed = 0;
-    for (file, offset) in places {
+    for (file, offset) in places.into_iter().step_by(step) {
         let image = cx.copy().await;
         let path = image.join(&file);
         let mut bytes = fs::read(&path).expect("the file can be read");
@@ -122,7 +128,7 @@ pub(super) async fn c13_a_flipped_bit_never_gives_a_wrong_value(cx: &Context) {
         match cx.open_at(&image).await {
             Err(_) => noticed += 1,
             Ok(running) => {
-                noticed += check_all(&Db::new(Arc::clone(running.engine())), &stored, &place).await;
+                noticed += check_all(&Db::new(Arc::clone(running.engine())), &history, &place).await;
                 // Even an orderly close may stumble over the damage.
                 drop(running.stop().await);
             }
@@ -134,75 +140,64 @@ pub(super) async fn c13_a_flipped_bit_never_gives_a_wrong_value(cx: &Context) {
 
 /// Places worth a flip: in every file that carries data, its ends and points between.
 fn places(directory: &Path) -> Vec<(PathBuf, usize)> {
+    const POINTS: usize = 24;
     let mut places = Vec::new();
     for (path, bytes) in files(directory) {
         let file = path.strip_prefix(directory).expect("the file is below the directory").to_owned();
         if file.as_os_str() == MARK || bytes.is_empty() {
             continue;
         }
-        let points = 24.min(bytes.len());
-        places.extend(
-            (0..points).map(|point| (file.clone(), point * (bytes.len() - 1) / points.max(2) + point % 7)),
-        );
-        places.push((file, bytes.len() - 1));
-        places.retain(|(_, offset)| *offset < usize::MAX);
+        let last = bytes.len() - 1;
+        let mut offsets: Vec<usize> = (0..=POINTS).map(|point| point * last / POINTS).collect();
+        offsets.dedup();
+        places.extend(offsets.into_iter().map(|offset| (file.clone(), offset)));
     }
     places
 }
 
-type Stored = BTreeMap<String, (Version, bytes::Bytes)>;
-
-/// Reads everything every way; returns how many reads failed.
-async fn check_all(db: &Db, stored: &Stored, place: &str) -> usize {
+/// Reads everything both ways and compares it with what was written; returns how many reads failed.
+async fn check_all(db: &Db, history: &History, place: &str) -> usize {
     let mut failed = 0;
-    for (name, (version, value)) in stored {
+    let mut found = Found::new();
+    for name in history.iter().map(|(name, ..)| name).collect::<BTreeSet<_>>() {
         match db.engine().get(&key(name)).await {
-            Ok(Some(record)) => {
-                // A crash may spare a prefix of the commits: the older record is no wrong value.
-                let right = if record.version == *version {
-                    record.value == value
-                } else {
-                    &record.value[..] == b"an older value"
-                };
-                assert!(
-                    right && record.version <= *version,
-                    "{place}: a get of `{name}` gave a wrong value (C13)"
-                );
-            }
+            Ok(Some(record)) => drop(found.insert(name.clone(), (record.version, record.value))),
             Ok(None) => {}
             Err(error) => failed += honest(&error, place),
         }
     }
     match scan(db).await {
-        Ok(entries) => {
-            for entry in entries {
-                let record = record_of(&entry);
-                let known = stored.get(&entry.key.to_string());
-                let right = known.is_some_and(|(version, value)| {
-                    if record.version == *version {
-                        record.value == value
-                    } else {
-                        &record.value[..] == b"an older value"
-                    }
-                });
-                assert!(right, "{place}: a scan gave a wrong value under `{}` (C13)", entry.key);
-            }
-        }
+        Ok(scanned) => assert!(failed > 0 || scanned == found, "{place}: a scan and gets disagree (C13)"),
         Err(error) => failed += honest(&error, place),
+    }
+    for (name, (version, value)) in &found {
+        let written =
+            history.iter().any(|commit| (&commit.0, &commit.1, &commit.2) == (name, version, value));
+        assert!(written, "{place}: `{name}` has a value that was never written (C13)");
+    }
+    if failed == 0 {
+        let newest = found.values().map(|(version, _)| *version).max();
+        let before = history.iter().filter(|(_, version, _)| Some(*version) <= newest);
+        let prefix: Found =
+            before.map(|(name, version, value)| (name.clone(), (*version, value.clone()))).collect();
+        let lost = prefix.len() - found.len().min(prefix.len());
+        assert!(found == prefix, "{place}: {lost} records are missing among those that are there (C13, C9)");
     }
     failed
 }
 
-async fn scan(db: &Db) -> Result<Vec<crate::Entry>> {
-    super::db::drain(db.engine().scan(Scan::new(KeyRange::all())).await?.data).await
+async fn scan(db: &Db) -> Result<Found> {
+    let entries = drain(db.engine().scan(Scan::new(KeyRange::all())).await?.data).await?;
+    let found = entries.iter().map(|entry| (entry.key.to_string(), record_of(entry)));
+    Ok(found.map(|(name, record)| (name, (record.version, record.value.clone()))).collect())
 }
 
 fn honest(error: &Error, place: &str) -> usize {
+    let report = error.report();
     assert_eq!(
         error.kind(),
         ErrorKind::Corrupt,
-        "{place}: bytes that fail validation are Corrupt (C13): {}",
-        error.report()
+        "{place}: bytes that fail validation are Corrupt (C13): {report}"
     );
     1
 }

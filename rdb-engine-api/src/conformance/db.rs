@@ -12,18 +12,18 @@ use crate::{
 
 /// An engine as the cases use it: every call that has no reason to fail panics where it does.
 #[derive(Clone, Debug)]
-pub struct Db {
+pub(super) struct Db {
     engine: Arc<dyn Engine>,
 }
 
 impl Db {
     /// Wraps an engine.
-    pub fn new(engine: Arc<dyn Engine>) -> Self {
+    pub(super) fn new(engine: Arc<dyn Engine>) -> Self {
         Self { engine }
     }
 
     /// The engine itself, for calls that may fail.
-    pub fn engine(&self) -> &dyn Engine {
+    pub(super) fn engine(&self) -> &dyn Engine {
         &*self.engine
     }
 

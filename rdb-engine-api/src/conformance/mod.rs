@@ -22,8 +22,8 @@
 //! `suite_runs_what_the_engine_declares`, which cannot be left out, prints the whole list past the test
 //! runner's capture and fails where an engine declares something that is then not run.
 //!
-//! Cases of clause C11 need a store that fails on demand; they run on [`Local`](crate::Local), in this
-//! crate's own tests.
+//! Cases of clause C11, and some of others, need a store that fails on demand; they run on
+//! [`Local`](crate::Local), in this crate's own tests.
 
 mod batch;
 mod concurrency;
@@ -40,7 +40,6 @@ mod list;
 mod runner;
 mod scan;
 
-pub use context::Context;
-pub use db::Db;
+use context::Context;
 pub use harness::{Harness, LocalHarness, Running, Skip};
 pub use runner::{Case, DEADLINE, Failure, Group, Need, Verdict, cases, run, run_case};

@@ -84,14 +84,14 @@ impl<S: Store> Committer<S> {
             }
             _ => None,
         });
-        if let Some(level) = level.max() {
-            if let Err(failure) = self.commit(view.into_changes(), version, level) {
-                for waiting in pending {
-                    let what = waiting.kind.after_failure(&failure);
-                    answer(waiting.answer, what);
-                }
-                return Err(failure);
+        if let Some(level) = level.max()
+            && let Err(failure) = self.commit(view.into_changes(), version, level)
+        {
+            for waiting in pending {
+                let what = waiting.kind.after_failure(&failure);
+                answer(waiting.answer, what);
             }
+            return Err(failure);
         }
         for waiting in pending {
             let what = waiting.kind.after_commit(self.line.durability);

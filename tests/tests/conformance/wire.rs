@@ -94,6 +94,8 @@ fn what_does_not_apply_over_the_wire_is_a_known_list() {
         assert_eq!(case.need, Some(conformance::Need::Directory), "{case:?} is not about a directory");
         println!("not over the wire: {case:?}: {reason}");
     }
-    let left_out = conformance::cases().iter().filter(|case| NOT_OVER_THE_WIRE.iter().any(|(name, _)| *name == case.name));
+    let left_out = conformance::cases()
+        .iter()
+        .filter(|case| NOT_OVER_THE_WIRE.iter().any(|(name, _)| *name == case.name));
     assert_eq!(left_out.count(), NOT_OVER_THE_WIRE.len(), "each is named once");
 }

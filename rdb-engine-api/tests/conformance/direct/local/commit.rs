@@ -1,9 +1,6 @@
 //! What `Local` promises whatever its store does: group commit, and what becomes of everyone when a
 //! commit is slow, fails or panics. The store is a double that does these things on demand.
 
-#[path = "local/double.rs"]
-mod double;
-
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -14,7 +11,7 @@ use rdb_engine_api::{
     LocalOptions, ManualClock, Outcome, Result, Scan, WriteOptions,
 };
 
-use double::{Begun, Double, Fate};
+use crate::double::{Begun, Double, Fate};
 
 struct Fixture {
     engine: Arc<Local<Double>>,

@@ -1,0 +1,99 @@
+//! What the client makes of HTTP/2's own failures, proven against a server that speaks HTTP/2 by hand.
+
+#![allow(clippy::unwrap_used)] // a helper of a test that panics has failed it
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use h2::Reason;
+use h2::server::SendResponse;
+use prost::Message;
+use rdb_client::{
+    Bytes, Client, Commit, Durability, EngineExt, EngineInfo, ErrorKind, Key, Outcome, Version,
+};
+use rdb_proto::kv::v1;
+use tokio::net::TcpListener;
+use tonic::codegen::http::{HeaderMap, Response};
+
+/// Serves the node's description, and resets the first write with this reason. Counts the writes.
+async fn resetting(reason: Reason) -> (Client, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let writes = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&writes);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let counted = Arc::clone(&counted);
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    let method = request.uri().path().rsplit('/').next().unwrap().to_owned();
+                    match method.as_str() {
+                        "Info" => answer(&mut respond, &info()),
+                        "Write" if counted.fetch_add(1, Ordering::SeqCst) == 0 => {
+                            // Not before the message is there: that the request was not sent is no way out.
+                            let mut body = request.into_body();
+                            tokio::spawn(async move {
+                                assert!(body.data().await.unwrap().is_ok());
+                                respond.send_reset(reason);
+                            });
+                        }
+                        "Write" => answer(&mut respond, &v1::WriteResponse::from(outcome())),
+                        other => panic!("nobody asked for {other}"),
+                    }
+                }
+            });
+        }
+    });
+    (Client::connect(address).await.unwrap(), writes)
+}
+
+fn info() -> v1::InfoResponse {
+    let info = EngineInfo::new("raw", 1, Durability::Synced);
+    v1::InfoResponse {
+        engine: Some((&info).into()),
+        server_version: "0.0.0".into(),
+        max_message_bytes: rdb_proto::max_message_bytes(&info.limits) as u64,
+    }
+}
+
+fn outcome() -> Outcome {
+    Outcome::Committed(Commit { version: Version::MIN, durability: Durability::Synced })
+}
+
+fn answer(respond: &mut SendResponse<Bytes>, message: &impl Message) {
+    let head = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+    let mut body = respond.send_response(head, false).unwrap();
+    let message = message.encode_to_vec();
+    let mut frame = vec![0];
+    frame.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
+    frame.extend_from_slice(&message);
+    body.send_data(frame.into(), false).unwrap();
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", "0".parse().unwrap());
+    body.send_trailers(trailers).unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_stream_is_sent_again() {
+    let (client, writes) = resetting(Reason::REFUSED_STREAM).await;
+    client.put(&Key::new("k").unwrap(), "v").await.unwrap();
+    assert_eq!(writes.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_stream_that_was_reset_for_another_reason_may_have_been_applied() {
+    for reason in [
+        Reason::NO_ERROR,
+        Reason::PROTOCOL_ERROR,
+        Reason::INTERNAL_ERROR,
+        Reason::CANCEL,
+        Reason::ENHANCE_YOUR_CALM,
+        Reason::HTTP_1_1_REQUIRED,
+    ] {
+        let (client, writes) = resetting(reason).await;
+        let error = client.put(&Key::new("k").unwrap(), "v").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unknown, "{reason:?}");
+        assert_eq!(writes.load(Ordering::SeqCst), 1, "{reason:?}");
+    }
+}

@@ -1,0 +1,11 @@
+//! The contract's cases that need a store which is slow, fails or panics on demand, run on `Local`. The
+//! suite itself runs in each engine's own `tests/conformance.rs`.
+
+mod double;
+
+/// Named as the suite's cases are on every engine, so that they are found together.
+mod direct {
+    mod local {
+        mod commit;
+    }
+}
