@@ -17,7 +17,7 @@ mod limits;
 mod status;
 
 pub use convert::ScanPart;
-pub use limits::max_message_bytes;
+pub use limits::{OVERHEAD_PER_ITEM, SCAN_CHUNK_BYTES, max_message_bytes};
 pub use status::{Call, from_status, to_status};
 
 /// The package `flaredb.kv`.

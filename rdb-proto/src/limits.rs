@@ -1,7 +1,10 @@
 use rdb_engine_api::{Limits, MAX_KEY_BYTES};
 
 /// What a message adds to the keys and values in it, for each of them: field tags, lengths, versions.
-const OVERHEAD_PER_ITEM: usize = 64;
+pub const OVERHEAD_PER_ITEM: usize = 64;
+/// The most bytes of one message of a scan, overhead included, unless one entry alone has more. Larger
+/// messages gain nothing, and hold up the other requests of the connection.
+pub const SCAN_CHUNK_BYTES: usize = 256 << 10;
 /// What a message adds once.
 const OVERHEAD: usize = 64 << 10;
 
@@ -14,7 +17,7 @@ pub fn max_message_bytes(limits: &Limits) -> usize {
     // A swap of one longest value against another, where the batch limit is below that.
     let swap = limits.max_value_bytes.saturating_add(MAX_KEY_BYTES).saturating_mul(2);
     let keys = limits.max_get_many_keys.saturating_mul(MAX_KEY_BYTES + OVERHEAD_PER_ITEM);
-    batch.max(swap).max(keys).saturating_add(OVERHEAD)
+    batch.max(swap).max(keys).max(SCAN_CHUNK_BYTES).saturating_add(OVERHEAD)
 }
 
 #[cfg(test)]
@@ -38,6 +41,16 @@ mod tests {
         assert_eq!((batch.len(), batch.size_bytes()), (10_000, 40_000));
         let message = v1::WriteRequest::from((batch, WriteOptions::default()));
         assert!(message.encoded_len() <= max_message_bytes(&limits));
+    }
+
+    #[test]
+    fn a_message_of_a_scan_fits_whatever_the_limits_of_writes() {
+        let mut limits = Limits::default();
+        limits.max_value_bytes = 10;
+        limits.max_batch_len = 1;
+        limits.max_batch_bytes = MAX_KEY_BYTES + 10;
+        limits.max_get_many_keys = 1;
+        assert!(max_message_bytes(&limits) >= SCAN_CHUNK_BYTES);
     }
 
     #[test]

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use rdb_engine_api::{Engine, Error, ErrorKind, Result};
+use rdb_engine_api::{Engine, Result};
 
 use crate::cli::{Cli, EngineName};
 
 /// Opens the engine that the flags ask for.
 ///
 /// # Errors
-/// [`Unsupported`](ErrorKind::Unsupported) where it is not compiled in; what opening it reports.
+/// [`Unsupported`](rdb_engine_api::ErrorKind::Unsupported) where it is not compiled in; what opening it reports.
 pub(crate) fn open(cli: &Cli) -> Result<Arc<dyn Engine>> {
     match cli.engine {
         EngineName::Rocks => open_rocks(cli),
@@ -56,6 +56,8 @@ use not_compiled_in as open_mem;
 
 #[cfg(not(all(feature = "rocks", feature = "sled", feature = "mem")))]
 fn not_compiled_in(cli: &Cli) -> Result<Arc<dyn Engine>> {
+    use rdb_engine_api::{Error, ErrorKind};
+
     let name = cli.engine.name();
     Err(Error::new(
         ErrorKind::Unsupported,

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use rdb_engine_api::{Engine, Entry, EntryStream, Error, ErrorKind, Result, Scan, View};
-use rdb_proto::ScanPart;
 use rdb_proto::kv::v1;
+use rdb_proto::{OVERHEAD_PER_ITEM, SCAN_CHUNK_BYTES, ScanPart};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
@@ -11,10 +11,6 @@ use tonic::{Request, Status};
 use crate::deadline::Deadline;
 use crate::gate::{Admission, Gate};
 use crate::metrics::Method;
-
-/// The most bytes of keys and values in a message, unless one entry alone has more. Larger messages gain
-/// nothing, and hold up the other requests of the connection.
-const CHUNK_BYTES: usize = 256 << 10;
 
 type Answer = Result<v1::ScanResponse, Status>;
 
@@ -110,7 +106,8 @@ fn parts(chunk: Vec<Entry>) -> impl Iterator<Item = Vec<Entry>> {
     std::iter::from_fn(move || {
         let mut part = Vec::new();
         let mut bytes = 0;
-        while let Some(entry) = entries.next_if(|entry| part.is_empty() || bytes + size(entry) <= CHUNK_BYTES)
+        while let Some(entry) =
+            entries.next_if(|entry| part.is_empty() || bytes + size(entry) <= SCAN_CHUNK_BYTES)
         {
             bytes += size(&entry);
             part.push(entry);
@@ -120,7 +117,7 @@ fn parts(chunk: Vec<Entry>) -> impl Iterator<Item = Vec<Entry>> {
 }
 
 fn size(entry: &Entry) -> usize {
-    entry.key.len() + entry.record.as_ref().map_or(0, |record| record.value.len())
+    OVERHEAD_PER_ITEM + entry.key.len() + entry.record.as_ref().map_or(0, |record| record.value.len())
 }
 
 #[cfg(test)]
@@ -135,9 +132,10 @@ mod tests {
 
     #[test]
     fn a_chunk_is_cut_into_messages_in_order_and_without_loss() {
-        let sizes = [1, CHUNK_BYTES, 5, CHUNK_BYTES / 2, CHUNK_BYTES / 3, CHUNK_BYTES * 3, 1];
+        let most = SCAN_CHUNK_BYTES;
+        let sizes = [1, most, 5, most / 2, most / 3, most * 3, 1];
         let parts: Vec<Vec<usize>> = parts(sizes.map(entry).into())
-            .map(|part| part.iter().map(|entry| size(entry) - 1).collect())
+            .map(|part| part.iter().map(|entry| size(entry) - 1 - OVERHEAD_PER_ITEM).collect())
             .collect();
         let [a, b, c, d, e, f, g] = sizes;
         assert_eq!(parts, [vec![a], vec![b], vec![c, d, e], vec![f], vec![g]]);
