@@ -24,14 +24,12 @@ pub struct RocksConfig {
     /// The size of the cache of uncompressed blocks, indexes and filters, in bytes: 256 MiB by default.
     /// What is in it can be read without waiting for a disk.
     pub block_cache_bytes: usize,
-    /// The size at which a write buffer is written to a table file, in bytes: 64 MiB by default.
+    /// The size at which a write buffer is written to a table file, in bytes: 64 MiB by default. Times
+    /// `write_buffer_count` it bounds the write-ahead logs too, and so what an opening after a crash reads.
     pub write_buffer_bytes: usize,
     /// The most write buffers in memory, those being written out included: 4 by default, at least 2.
     /// Writes wait when all are full.
     pub write_buffer_count: u32,
-    /// The size of the write-ahead logs together at which write buffers are written out early, in bytes:
-    /// 256 MiB by default. It bounds how much an opening after a crash has to read.
-    pub max_wal_bytes: u64,
     /// The most flushes and compactions at once: the number of processors by default, from 2 to 8.
     pub max_background_jobs: u32,
     /// The most table files kept open, 512 by default, which leaves room for connections below the usual
@@ -85,7 +83,6 @@ impl RocksConfig {
             block_cache_bytes: 256 << 20,
             write_buffer_bytes: 64 << 20,
             write_buffer_count: 4,
-            max_wal_bytes: 256 << 20,
             max_background_jobs: processors as u32,
             max_open_files: Some(512),
             bloom_bits_per_key: 10.0,
@@ -103,8 +100,6 @@ impl RocksConfig {
             ("block_cache_bytes", self.block_cache_bytes as u64, 1 << 20),
             ("write_buffer_bytes", self.write_buffer_bytes as u64, 64 << 10),
             ("write_buffer_count", self.write_buffer_count.into(), 2),
-            // RocksDB takes 0 for a size of its own choice.
-            ("max_wal_bytes", self.max_wal_bytes, 64 << 10),
             ("max_background_jobs", self.max_background_jobs.into(), 2),
             ("max_open_files", self.max_open_files.unwrap_or(u32::MAX).into(), 32),
             ("target_file_bytes", self.target_file_bytes, 64 << 10),
@@ -135,11 +130,22 @@ impl RocksConfig {
         let mut data = self.column_family(&cache, self.write_buffer_bytes);
         set_durability(&mut data);
         set_housekeeping(&mut data);
-        data.set_max_total_wal_size(self.max_wal_bytes);
         data.set_max_background_jobs(clamp(self.max_background_jobs));
         data.set_max_open_files(self.max_open_files.map_or(-1, clamp));
-        let system = self.column_family(&cache, self.write_buffer_bytes.min(SYSTEM_WRITE_BUFFER_BYTES));
+        let system = self.column_family(&cache, self.system_write_buffer_bytes());
         (data, system)
+    }
+
+    /// The size at which the write buffer of FlareDB's own rows is written out.
+    pub(crate) fn system_write_buffer_bytes(&self) -> usize {
+        self.write_buffer_bytes.min(SYSTEM_WRITE_BUFFER_BYTES)
+    }
+
+    /// The size at which RocksDB would write a buffer out by itself. The store does so long before, after
+    /// a sync of the log: see `RocksStore::make_room`.
+    fn never_reached(&self, write_buffer_bytes: usize) -> usize {
+        let group = self.local.limits.max_batch_bytes.max(self.local.max_group_bytes);
+        write_buffer_bytes.saturating_add(group).saturating_mul(4)
     }
 
     fn column_family(&self, cache: &Cache, write_buffer_bytes: usize) -> Options {
@@ -155,7 +161,9 @@ impl RocksConfig {
 
         let mut options = Options::default();
         options.set_block_based_table_factory(&table);
-        options.set_write_buffer_size(write_buffer_bytes);
+        options.set_write_buffer_size(self.never_reached(write_buffer_bytes));
+        // Buffers grow, and are measured, in steps of this size.
+        options.set_arena_block_size((write_buffer_bytes / 8).min(1 << 20));
         options.set_max_write_buffer_number(clamp(self.write_buffer_count));
         options.set_target_file_size_base(self.target_file_bytes);
         // The first level as large as what the level above it holds when it is compacted, 4 buffers.

@@ -1,14 +1,16 @@
 use std::fmt;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use rdb_engine_api::{
     Cached, ChangeSet, DataDirectory, Durability, Error, ErrorKind, Result, Row, Rows, Snapshot, Space, Span,
     Store, StoreInfo,
 };
+use rocksdb::properties::CUR_SIZE_ACTIVE_MEM_TABLE;
 use rocksdb::{
-    ColumnFamily, DB, DBPinnableSlice, DBRawIterator, Options, ReadOptions, ReadTier, WriteBatch,
-    WriteOptions,
+    ColumnFamily, DB, DBPinnableSlice, DBRawIterator, FlushOptions, Options, ReadOptions, ReadTier,
+    WriteBatch, WriteOptions,
 };
 
 use crate::error::failed;
@@ -20,6 +22,8 @@ const NAME: &str = "rocks";
 const FORMAT: u32 = 1;
 /// The column family of FlareDB's own rows. The callers' records are in the default one.
 const SYSTEM: &str = "system";
+/// About what a row takes in a write buffer beyond its bytes in a batch.
+const BUFFER_OVERHEAD: usize = 64;
 
 /// A [`Store`] on RocksDB.
 ///
@@ -32,6 +36,9 @@ const SYSTEM: &str = "system";
 /// - **Levels.** Without a sync the log record is handed to the operating system before the commit returns:
 ///   [`Process`](Durability::Process). A sync covers every log that is not yet synced, so all earlier commits
 ///   too: [`Synced`](Durability::Synced).
+/// - **A prefix survives.** A log is synced before the next one is begun. Else a power cut could take the
+///   end of the one and leave the beginning of the other, and with it later commits without earlier ones.
+///   So it is the store, not RocksDB, that decides when a write buffer is full.
 /// - **Atomic.** A commit is one batch over both column families, and one record of the log with a checksum
 ///   of its own; the log is never off. Logs are synced before a table file that holds part of a commit
 ///   counts.
@@ -43,9 +50,28 @@ pub struct RocksStore {
     info: StoreInfo,
     statistics: RocksStatistics,
     settings: Settings,
+    buffers: Buffers,
     db: DB,
     /// The last field: the directory is freed when the database is closed.
     _directory: DataDirectory,
+}
+
+/// When the write buffers are written out.
+#[derive(Debug)]
+struct Buffers {
+    data_bytes: usize,
+    system_bytes: usize,
+    /// How much may be written between two looks at their sizes.
+    look_every: usize,
+    /// About how much was written since the last look.
+    written: AtomicUsize,
+}
+
+impl Buffers {
+    fn new(config: &RocksConfig) -> Self {
+        let (data_bytes, system_bytes) = (config.write_buffer_bytes, config.system_write_buffer_bytes());
+        Self { data_bytes, system_bytes, look_every: system_bytes / 8, written: AtomicUsize::new(0) }
+    }
 }
 
 /// Built once: each is an allocation, and reads are many.
@@ -104,6 +130,7 @@ impl RocksStore {
             info: StoreInfo { name: NAME, format: FORMAT, best_durability: Durability::Synced },
             statistics: RocksStatistics::new(data),
             settings: Settings::new(),
+            buffers: Buffers::new(config),
             db,
             _directory: directory,
         })
@@ -118,6 +145,38 @@ impl RocksStore {
         self.db
             .cf_handle(SYSTEM)
             .ok_or_else(|| Error::new(ErrorKind::Internal, "database is open without its system rows"))
+    }
+
+    fn data(&self) -> Result<&ColumnFamily> {
+        self.db
+            .cf_handle(rocksdb::DEFAULT_COLUMN_FAMILY_NAME)
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "database is open without its records"))
+    }
+
+    /// Before a commit of about so many bytes: where a write buffer is full, syncs the log and lets both
+    /// buffers be written out in the background, which begins a new log. Waits where that would make
+    /// writes stall.
+    fn make_room(&self, bytes: usize) -> Result<()> {
+        let buffers = &self.buffers;
+        if buffers.written.fetch_add(bytes, Ordering::Relaxed) + bytes < buffers.look_every {
+            return Ok(());
+        }
+        buffers.written.store(0, Ordering::Relaxed);
+        let families = [self.data()?, self.system()?];
+        let is_full = |family, limit: usize| {
+            let size = self.db.property_int_value_cf(family, CUR_SIZE_ACTIVE_MEM_TABLE);
+            let size = size.map_err(|error| failed("cannot look at a write buffer", error))?;
+            Ok(size.unwrap_or_default() >= limit as u64)
+        };
+        if !is_full(families[0], buffers.data_bytes)? && !is_full(families[1], buffers.system_bytes)? {
+            return Ok(());
+        }
+        self.db.flush_wal(true).map_err(|error| failed("cannot sync the log", error))?;
+        let mut in_background = FlushOptions::default();
+        in_background.set_wait(false);
+        self.db
+            .flush_cfs_opt(&families, &in_background)
+            .map_err(|error| failed("cannot write out the write buffers", error))
     }
 
     fn read(&self, space: Space, key: &[u8], options: &ReadOptions) -> Result<Read<'_>> {
@@ -179,6 +238,7 @@ impl Store for RocksStore {
                 (Space::System, None) => batch.delete_cf(self.system()?, &change.key),
             }
         }
+        self.make_room(batch.size_in_bytes() + changes.len() * BUFFER_OVERHEAD)?;
         let (options, reached) = match durability {
             Durability::Volatile | Durability::Process => (&self.settings.write, Durability::Process),
             Durability::Synced => (&self.settings.write_synced, Durability::Synced),
