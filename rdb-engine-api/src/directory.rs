@@ -31,7 +31,7 @@ impl DataDirectory {
     /// - [`Corrupt`](ErrorKind::Corrupt) where its mark cannot be read.
     pub fn open(path: impl Into<PathBuf>, engine: &str, format: u32) -> Result<Self> {
         let path = path.into();
-        fs::create_dir_all(&path).map_err(|error| unusable(&path, error))?;
+        create(&path).map_err(|error| unusable(&path, error))?;
         // Before the lock file is made, so that a stranger's directory is left as it was.
         let is_new = match read_identity(&path)? {
             Some(identity) => {
@@ -51,6 +51,8 @@ impl DataDirectory {
                 None => write_identity(&path, engine, format).map_err(|error| unusable(&path, error))?,
             }
         }
+        // An earlier opening may have been killed before its own.
+        sync_directory(&path).map_err(|error| unusable(&path, error))?;
         Ok(Self { path, _lock: lock })
     }
 
@@ -117,10 +119,32 @@ fn write_identity(path: &Path, engine: &str, format: u32) -> io::Result<()> {
     write!(file, "engine={engine}\nformat={format}\n")?;
     file.sync_all()?;
     fs::rename(&draft, path.join(IDENTITY))?;
-    sync_directory(path)?;
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent),
-        _ => Ok(()),
+    sync_directory(path)
+}
+
+/// Makes a directory and those above it that are missing, each power-safe in the one above.
+fn create(path: &Path) -> io::Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return Ok(()),
+    };
+    match fs::create_dir(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            create(parent)?;
+            fs::create_dir(path)?;
+        }
+        Err(_) if path.is_dir() => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, "not a directory"));
+        }
+        Err(error) => return Err(error),
+    }
+    match sync_directory(parent) {
+        // Made by someone else, who may go through it but not read it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
     }
 }
 
@@ -129,19 +153,25 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 }
 
 fn refuse_foreign_files(path: &Path) -> Result<()> {
+    let mut names = Vec::new();
     for entry in fs::read_dir(path).map_err(|error| unusable(path, error))? {
-        let name = entry.map_err(|error| unusable(path, error))?.file_name();
-        // What a crash may leave of a first opening; `lost+found` is the root of a fresh file system.
-        if name != LOCK && name != "FLAREDB.new" && name != "lost+found" {
-            return Err(Error::new(
-                ErrorKind::InvalidArgument,
-                "data directory holds files that are not FlareDB's",
-            )
-            .with("path", path.display())
-            .with("file", name.to_string_lossy().escape_debug()));
+        names.push(entry.map_err(|error| unusable(path, error))?.file_name().to_string_lossy().into_owned());
+    }
+    // Engines note under such a name that their store was made.
+    if names.iter().any(|name| name.ends_with(".made")) {
+        return Err(Error::new(ErrorKind::Corrupt, "data directory has lost its mark")
+            .with("path", path.join(IDENTITY).display()));
+    }
+    // What a crash may leave of a first opening; `lost+found` is the root of a fresh file system.
+    let known = [LOCK, "FLAREDB.new", "lost+found"];
+    match names.iter().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => {
+            Err(Error::new(ErrorKind::InvalidArgument, "data directory holds files that are not FlareDB's")
+                .with("path", path.display())
+                .with("file", name.escape_debug()))
         }
     }
-    Ok(())
 }
 
 fn lock(path: &Path) -> Result<File> {
@@ -172,9 +202,18 @@ fn lock(path: &Path) -> Result<File> {
 }
 
 fn unusable(path: &Path, error: io::Error) -> Error {
-    Error::new(ErrorKind::InvalidArgument, "cannot use data directory")
-        .with("path", path.display())
-        .because(error)
+    let kind = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Exhausted,
+        io::ErrorKind::AlreadyExists
+        | io::ErrorKind::InvalidFilename
+        | io::ErrorKind::InvalidInput
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::NotFound
+        | io::ErrorKind::PermissionDenied
+        | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::InvalidArgument,
+        _ => ErrorKind::Unavailable,
+    };
+    Error::new(kind, "cannot use data directory").with("path", path.display()).because(error)
 }
 
 fn damaged(path: &Path) -> Error {
@@ -224,6 +263,22 @@ mod tests {
             fs::write(dir.path().join(IDENTITY), damage).unwrap();
             assert_eq!(DataDirectory::open(dir.path(), "rocks", 1).unwrap_err().kind(), ErrorKind::Corrupt);
         }
+    }
+
+    #[test]
+    fn lost_mark_is_corrupt_and_not_a_strangers_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("store.made"), "").unwrap();
+        fs::create_dir(dir.path().join("store")).unwrap();
+        assert_eq!(DataDirectory::open(dir.path(), "rocks", 1).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn missing_directories_above_are_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b/c");
+        DataDirectory::open(&path, "rocks", 1).unwrap();
+        assert!(path.join(IDENTITY).is_file());
     }
 
     #[test]

@@ -25,7 +25,8 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) beyond
-    /// [`max_get_many_keys`](crate::Limits::max_get_many_keys) (C14).
+    /// [`max_get_many_keys`](crate::Limits::max_get_many_keys), and where the records together are beyond
+    /// [`max_batch_bytes`](crate::Limits::max_batch_bytes) (C14).
     async fn get_many(&self, keys: &[Key]) -> Result<View<Vec<Option<Record>>>>;
 
     /// Opens a scan of one view (C8). The view is fixed when this returns; entries are read as the

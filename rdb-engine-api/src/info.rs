@@ -70,12 +70,13 @@ pub struct Limits {
     pub max_value_bytes: usize,
     /// The most conditions and operations of a batch together.
     pub max_batch_len: usize,
-    /// The most bytes of a batch: its keys and values together, of conditions and operations.
+    /// The most bytes of a batch: its keys and values together, of conditions and operations. Also the most
+    /// bytes of the records that one [`get_many`](crate::Engine::get_many) reads.
     pub max_batch_bytes: usize,
     /// The most keys of one [`get_many`](crate::Engine::get_many).
     pub max_get_many_keys: usize,
 
-    /// The most scans open at once.
+    /// The most scans open at once. A local engine takes up to 384: each has a blocking thread of Tokio's.
     pub max_scans: usize,
     /// The most reads waiting for a place among those that may block on a disk.
     pub max_waiting_reads: usize,

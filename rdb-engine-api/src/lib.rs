@@ -8,7 +8,7 @@
 //! Whoever *writes* a store over an ordered byte store implements [`Store`], some 200 lines, and wraps
 //! it in [`Local`], which brings conditions, versions, group commit, limits and an orderly close.
 //! Whoever has a remote or replicated system implements `Engine` directly. Both prove their work with
-//! the [`conformance`] suite (feature `conformance`).
+//! the suite of the module `conformance` (feature `conformance`).
 //!
 //! What every engine promises is stated in `docs/contract.md`, clauses C1 to C18, which the
 //! documentation of this crate cites by number.

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,9 @@ use crate::{
 /// Reads that may wait for a disk, at once. More than a disk serves in parallel, fewer than Tokio's
 /// blocking threads, of which scans need some too.
 const BLOCKING_READS: usize = 64;
+/// Scans have a blocking thread each. Tokio has 512 unless told otherwise: with this many scans, reads and
+/// others still find some.
+const MAX_SCANS: usize = 384;
 
 /// How a [`Local`] engine behaves.
 #[derive(Clone, Debug)]
@@ -54,11 +58,19 @@ impl LocalOptions {
         if limits.max_queued_bytes < limits.max_batch_bytes {
             return invalid("max_queued_bytes is below max_batch_bytes");
         }
-        if limits.max_batch_bytes < limits.max_value_bytes + MAX_KEY_BYTES {
+        if limits.max_batch_bytes < limits.max_value_bytes.saturating_add(MAX_KEY_BYTES) {
             return invalid("max_batch_bytes is below the size of one key and value");
         }
         if limits.max_scans == 0 || limits.max_queued_writes == 0 || limits.max_batch_len == 0 {
             return invalid("max_scans, max_queued_writes and max_batch_len are at least 1");
+        }
+        if limits.max_scans > MAX_SCANS {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "max_scans is above what the runtime has threads for",
+            )
+            .with("max_scans", limits.max_scans)
+            .with("most", MAX_SCANS));
         }
         if self.default_durability.is_some_and(|level| level > best) {
             return Err(Error::new(ErrorKind::Unsupported, "default durability is above the engine's best")
@@ -167,11 +179,13 @@ impl<S: Store> Local<S> {
         &self,
         read: impl FnOnce(&S) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let home = self.home()?;
         let place = {
             let _waiting = Waiting::enter(&self.waiting_reads, self.info.limits.max_waiting_reads)?;
-            Arc::clone(&self.reads).acquire_owned().await.map_err(|_| closed())?
+            let place = Arc::clone(&self.reads).acquire_owned();
+            self.closing.run_until_cancelled(place).await.ok_or_else(closed)?.map_err(|_| closed())?
         };
+        // Not before: who waits must not hold up the closing.
+        let home = self.home()?;
         let task = spawn_blocking(move || {
             let result = read(&home.store);
             drop((home, place));
@@ -257,11 +271,15 @@ impl<S: Store> Engine for Local<S> {
     async fn get_many(&self, keys: &[Key]) -> Result<View<Vec<Option<Record>>>> {
         check_limit("too many keys at once", keys.len(), self.info.limits.max_get_many_keys)?;
         let keys = keys.to_vec();
+        let limit = self.info.limits.max_batch_bytes;
         self.read_blocking(move |store| {
             let snapshot = store.snapshot()?;
             let version = line::version_of(&snapshot)?;
+            let mut bytes = 0;
             let read = |key: &Key| {
                 let row = snapshot.get(Space::Data, key.as_bytes())?;
+                bytes += row.as_ref().map_or(0, Bytes::len);
+                check_limit("records are too large to be read at once", bytes, limit)?;
                 row.map(|row| row::decode(key.as_bytes(), &row)).transpose()
             };
             Ok(View { version, data: keys.iter().map(read).collect::<Result<_>>()? })
@@ -281,7 +299,8 @@ impl<S: Store> Engine for Local<S> {
 
     async fn write(&self, batch: Batch, options: WriteOptions) -> Result<Outcome> {
         self.check_write(&batch, &options)?;
-        let not_after = options.timeout.map(|timeout| self.clock.monotonic() + timeout);
+        // A time beyond the clock's end never comes.
+        let not_after = options.timeout.and_then(|timeout| self.clock.monotonic().checked_add(timeout));
         self.warm_up(&batch).await?;
         let (answer, answered) = oneshot::channel();
         self.queue.push(Request {
@@ -320,6 +339,11 @@ impl<S: Store> Drop for Local<S> {
     fn drop(&mut self) {
         self.closing.cancel();
         self.queue.close();
+        if let Some(home) = self.home.swap(None) {
+            // Closing the store may block, and this may be an async thread. Where there is no thread to be
+            // had, it blocks.
+            let _ = std::thread::Builder::new().name("flaredb-close".to_owned()).spawn(move || drop(home));
+        }
     }
 }
 
@@ -370,7 +394,7 @@ fn closed() -> Error {
 /// A blocking task panicked, or its runtime is shutting down.
 fn lost(error: &JoinError) -> Error {
     if error.is_panic() {
-        Error::new(ErrorKind::Internal, "a read panicked")
+        Error::new(ErrorKind::Internal, "a blocking task panicked")
     } else {
         Error::new(ErrorKind::Unavailable, "the runtime is shutting down")
     }

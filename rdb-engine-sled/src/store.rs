@@ -122,6 +122,8 @@ fn ensure_made(directory: &DataDirectory, path: &Path, cache_bytes: u64) -> Resu
         drop(tree);
         sync_directory(&draft).map_err(failed)?;
         fs::rename(&draft, path).map_err(failed)?;
+        // Before the note: a power cut must not keep the note alone.
+        sync_directory(directory.path()).map_err(failed)?;
     }
     if !was_made {
         File::create(&made).and_then(|file| file.sync_all()).map_err(failed)?;

@@ -2,15 +2,18 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::vec::IntoIter;
 
 use tokio::sync::oneshot;
-use tracing::error;
+use tracing::{error, warn};
 
 use super::Home;
 use super::judge::{GroupView, Verdict};
 use super::line::VersionLine;
 use super::queue::{Queue, Request};
-use crate::{ChangeSet, Clock, Commit, Durability, Error, ErrorKind, Outcome, Result, Store, Version};
+use crate::{
+    ChangeSet, Clock, Commit, Conflict, Durability, Error, ErrorKind, Outcome, Result, Store, Version,
+};
 
 const STOPPED: &str = "engine stopped after a failed commit";
 
@@ -51,26 +54,38 @@ impl<S: Store> Committer<S> {
 
     /// Commits group after group until the queue is closed and empty, or a commit fails.
     pub(super) fn run(mut self) {
-        while let Some(group) = self.queue.take(self.max_group_bytes) {
-            if let Err(failure) = self.commit_group(group) {
-                error!(error = failure.report(), "commit failed, the engine accepts no more writes");
-                return;
+        while let Some(taken) = self.queue.take(self.max_group_bytes) {
+            let mut waiting = taken.into_iter();
+            while waiting.len() > 0 {
+                if let Err(failure) = self.commit_group(&mut waiting) {
+                    error!(error = failure.report(), "commit failed, the engine accepts no more writes");
+                    for request in waiting {
+                        answer(request.answer, Err(Error::new(ErrorKind::Closed, STOPPED)));
+                    }
+                    return;
+                }
             }
         }
+        self.give_back();
     }
 
-    /// Judges a group, commits it at once, and answers. An error is that of a commit whose outcome is
-    /// not known; everyone has been answered then too.
-    fn commit_group(&mut self, group: Vec<Request>) -> Result<()> {
+    /// Judges a group, commits it at once, and answers. The group is what waits, unless the records that
+    /// conflicts report would become too many bytes to hold until the commit (C14). An error is that of a
+    /// commit whose outcome is not known; the group has been answered then too.
+    fn commit_group(&mut self, waiting: &mut IntoIter<Request>) -> Result<()> {
         let home = Arc::clone(&self.home);
         let mut view = GroupView::new(&home.store, self.line.last);
-        let mut pending = Vec::with_capacity(group.len());
-        for request in group {
+        let mut pending = Vec::with_capacity(waiting.len());
+        let mut held_bytes = 0;
+        while held_bytes <= self.max_group_bytes {
+            let Some(request) = waiting.next() else { break };
             if request.not_after.is_some_and(|deadline| self.clock.monotonic() > deadline) {
                 let late = Error::new(ErrorKind::Unavailable, "deadline passed before the write began");
                 answer(request.answer, Err(late));
             } else if !request.answer.is_closed() {
-                pending.push(self.judge(&mut view, request));
+                let judged = self.judge(&mut view, request);
+                held_bytes += judged.held_bytes();
+                pending.push(judged);
             }
         }
         let version = view.version();
@@ -87,15 +102,15 @@ impl<S: Store> Committer<S> {
         if let Some(level) = level.max()
             && let Err(failure) = self.commit(view.into_changes(), version, level)
         {
-            for waiting in pending {
-                let what = waiting.kind.after_failure(&failure);
-                answer(waiting.answer, what);
+            for judged in pending {
+                let what = judged.kind.after_failure(&failure);
+                answer(judged.answer, what);
             }
             return Err(failure);
         }
-        for waiting in pending {
-            let what = waiting.kind.after_commit(self.line.durability);
-            answer(waiting.answer, what);
+        for judged in pending {
+            let what = judged.kind.after_commit(self.line.durability);
+            answer(judged.answer, what);
         }
         Ok(())
     }
@@ -119,6 +134,18 @@ impl<S: Store> Committer<S> {
             Err(_) => PendingKind::Other(Err(Error::new(ErrorKind::Internal, "judging the batch panicked"))),
         };
         Pending { answer, durability, kind }
+    }
+
+    /// At an orderly end, gives back the versions that were reserved and not given. That saves numbers,
+    /// no more: a failure changes nothing.
+    fn give_back(&mut self) {
+        let mut changes = ChangeSet::new();
+        self.line.give_back(&mut changes);
+        let best = self.home.store.info().best_durability;
+        let committed = catch_unwind(AssertUnwindSafe(|| self.home.store.commit(changes, best)));
+        if !matches!(committed, Ok(Ok(_))) {
+            warn!("cannot give reserved versions back");
+        }
     }
 
     /// Commits changes that end with `version`, with the line of versions among them.
@@ -145,6 +172,18 @@ impl<S: Store> Committer<S> {
 impl<S> Drop for Committer<S> {
     fn drop(&mut self) {
         self.queue.stop(STOPPED);
+    }
+}
+
+impl Pending {
+    /// The bytes that wait with the answer and do not count as the request's own.
+    fn held_bytes(&self) -> usize {
+        match &self.kind {
+            PendingKind::Other(Ok(Outcome::Conflict(Conflict { current: Some(record), .. }))) => {
+                record.value.len()
+            }
+            _ => 0,
+        }
     }
 }
 

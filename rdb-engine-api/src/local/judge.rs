@@ -9,20 +9,15 @@ use super::row;
 use crate::{Batch, ChangeSet, Condition, Conflict, Key, Op, Record, Result, Space, Store, Version};
 
 /// The state that the next batch of a group is judged in: the store, and over it what the earlier
-/// batches of the group have done. Only the committer changes the store, so what was read once in a
-/// group stays true.
+/// batches of the group have done.
+///
+/// Nothing that was only looked at is kept: a short batch can look at many long records (C14).
 #[derive(Debug)]
 pub(super) struct GroupView<'s, S> {
     store: &'s S,
     version: Version,
-    records: HashMap<Key, Slot>,
-    changed: bool,
-}
-
-#[derive(Debug)]
-struct Slot {
-    record: Option<Record>,
-    changed: bool,
+    /// The record under each key that the group has changed; none where it removed it.
+    changed: HashMap<Key, Option<Record>>,
 }
 
 /// What a batch would do.
@@ -38,7 +33,7 @@ pub(super) enum Verdict {
 
 impl<'s, S: Store> GroupView<'s, S> {
     pub(super) fn new(store: &'s S, version: Version) -> Self {
-        Self { store, version, records: HashMap::new(), changed: false }
+        Self { store, version, changed: HashMap::new() }
     }
 
     /// The version of the view.
@@ -47,17 +42,17 @@ impl<'s, S: Store> GroupView<'s, S> {
     }
 
     pub(super) fn is_changed(&self) -> bool {
-        self.changed
+        !self.changed.is_empty()
     }
 
     /// Judges a batch: all conditions against this view, in order (C3), then what the operations would
     /// change (C4).
-    pub(super) fn judge(&mut self, batch: Batch) -> Result<Verdict> {
+    pub(super) fn judge(&self, batch: Batch) -> Result<Verdict> {
         for (index, (key, condition)) in batch.conditions().iter().enumerate() {
             let current = self.current(key)?;
-            if !holds(condition, current) {
-                let (current, version) = (current.cloned(), self.version);
-                return Ok(Verdict::Conflict(Conflict { index, key: key.clone(), version, current }));
+            if !holds(condition, current.as_ref()) {
+                let (key, version) = (key.clone(), self.version);
+                return Ok(Verdict::Conflict(Conflict { index, key, version, current }));
             }
         }
         let mut changes: Vec<(Key, Op)> = Vec::with_capacity(batch.ops().len());
@@ -76,31 +71,27 @@ impl<'s, S: Store> GroupView<'s, S> {
                 Op::Put { value, .. } => Some(Record::new(value, version)),
                 Op::Delete => None,
             };
-            self.records.insert(key, Slot { record, changed: true });
+            self.changed.insert(key, record);
         }
         self.version = version;
-        self.changed = true;
     }
 
     /// What the store must change to hold this view.
     pub(super) fn into_changes(self) -> ChangeSet {
         let mut changes = ChangeSet::new();
-        for (key, slot) in self.records {
-            if slot.changed {
-                let row = slot.record.map(|record| row::encode(key.as_bytes(), &record));
-                changes.push(Space::Data, key.into_bytes(), row);
-            }
+        for (key, record) in self.changed {
+            let row = record.map(|record| row::encode(key.as_bytes(), &record));
+            changes.push(Space::Data, key.into_bytes(), row);
         }
         changes
     }
 
-    fn current(&mut self, key: &Key) -> Result<Option<&Record>> {
-        if !self.records.contains_key(key) {
-            let row = self.store.get(Space::Data, key.as_bytes())?;
-            let record = row.map(|row| row::decode(key.as_bytes(), &row)).transpose()?;
-            self.records.insert(key.clone(), Slot { record, changed: false });
+    fn current(&self, key: &Key) -> Result<Option<Record>> {
+        if let Some(record) = self.changed.get(key) {
+            return Ok(record.clone());
         }
-        Ok(self.records.get(key).and_then(|slot| slot.record.as_ref()))
+        let row = self.store.get(Space::Data, key.as_bytes())?;
+        row.map(|row| row::decode(key.as_bytes(), &row)).transpose()
     }
 }
 

@@ -42,7 +42,9 @@ pub(super) async fn open<S: Store>(
     spawn_blocking(move || {
         let end = scanner.run(&home.store, opened_sender);
         *set_ending.lock() = Some(end);
-        drop((scanner, place, home));
+        // The place first: whoever sees the scan's end can open the next.
+        drop(place);
+        drop((scanner, home));
     });
     let version =
         opened.await.map_err(|_| Error::new(ErrorKind::Internal, "opening the scan panicked"))??;

@@ -6,6 +6,7 @@ mod double;
 /// Named as the suite's cases are on every engine, so that they are found together.
 mod direct {
     mod local {
+        mod bounds;
         mod commit;
     }
 }
