@@ -52,28 +52,44 @@ impl Default for LocalOptions {
 }
 
 impl LocalOptions {
-    fn check(&self, best: Durability) -> Result<()> {
-        let invalid = |message| Err(Error::new(ErrorKind::InvalidArgument, message));
+    /// Whether the options agree with each other and with the best durability of a store. [`Local::open`]
+    /// asks this too; an engine asks before it makes a directory.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for limits that contradict each other;
+    /// [`Unsupported`](ErrorKind::Unsupported) for a default durability above the best.
+    pub fn check(&self, best: Durability) -> Result<()> {
         let limits = &self.limits;
-        if limits.max_queued_bytes < limits.max_batch_bytes {
-            return invalid("max_queued_bytes is below max_batch_bytes");
-        }
-        if limits.max_batch_bytes < limits.max_value_bytes.saturating_add(MAX_KEY_BYTES) {
-            return invalid("max_batch_bytes is below the size of one key and value");
-        }
-        if limits.max_scans == 0 || limits.max_queued_writes == 0 || limits.max_batch_len == 0 {
-            return invalid("max_scans, max_queued_writes and max_batch_len are at least 1");
+        let at_least = [
+            ("max_scans", limits.max_scans, 1),
+            ("max_queued_writes", limits.max_queued_writes, 1),
+            ("max_batch_len", limits.max_batch_len, 1),
+            // One longest key and value have to fit.
+            ("max_batch_bytes", limits.max_batch_bytes, limits.max_value_bytes.saturating_add(MAX_KEY_BYTES)),
+            ("max_queued_bytes", limits.max_queued_bytes, limits.max_batch_bytes),
+        ];
+        for (name, value, least) in at_least {
+            if value < least {
+                return Err(Error::new(ErrorKind::InvalidArgument, "limit is too small for the others")
+                    .with("limit", name)
+                    .with("is", value)
+                    .with("least", least));
+            }
         }
         if limits.max_scans > MAX_SCANS {
             return Err(Error::new(
                 ErrorKind::InvalidArgument,
-                "max_scans is above what the runtime has threads for",
+                "limit is above what the runtime has threads for",
             )
-            .with("max_scans", limits.max_scans)
+            .with("limit", "max_scans")
+            .with("is", limits.max_scans)
             .with("most", MAX_SCANS));
         }
-        if self.default_durability.is_some_and(|level| level > best) {
+        if let Some(default) = self.default_durability
+            && default > best
+        {
             return Err(Error::new(ErrorKind::Unsupported, "default durability is above the engine's best")
+                .with("default", default)
                 .with("best", best));
         }
         Ok(())

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::thread;
 
-use rdb_engine_api::{Error, ErrorKind, LocalOptions, Result};
+use rdb_engine_api::{Durability, Error, ErrorKind, LocalOptions, Result};
 use rocksdb::statistics::StatsLevel;
 use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel, Options};
 
@@ -96,6 +96,7 @@ impl RocksConfig {
 
     /// Refuses what RocksDB would silently set right, or fail on at some later time.
     pub(crate) fn check(&self) -> Result<()> {
+        self.local.check(Durability::Synced)?;
         let at_least = [
             ("block_cache_bytes", self.block_cache_bytes as u64, 1 << 20),
             ("write_buffer_bytes", self.write_buffer_bytes as u64, 64 << 10),

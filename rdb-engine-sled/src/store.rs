@@ -69,6 +69,7 @@ impl SledStore {
                 .with("bytes", config.cache_bytes)
                 .with("least", SledConfig::MIN_CACHE_BYTES));
         }
+        config.local.check(Durability::Process)?;
         let directory = DataDirectory::open(&config.path, "sled", FORMAT)?;
         let path = directory.store_path();
         ensure_made(&directory, &path, config.cache_bytes)?;

@@ -53,13 +53,23 @@ struct State {
     permits: usize,
     fate: Fate,
     begun: Vec<Begun>,
+    reads_held: bool,
+    /// How many reads are held.
+    waiting_reads: usize,
 }
 
 impl Double {
     pub(crate) fn new() -> Self {
         let info = StoreInfo { name: "double", format: 1, best_durability: Durability::Synced };
-        let state =
-            State { map: Arc::default(), held: false, permits: 0, fate: Fate::Succeed, begun: Vec::new() };
+        let state = State {
+            map: Arc::default(),
+            held: false,
+            permits: 0,
+            fate: Fate::Succeed,
+            begun: Vec::new(),
+            reads_held: false,
+            waiting_reads: 0,
+        };
         Self { info, shared: Arc::new((Mutex::new(state), Condvar::new())) }
     }
 
@@ -68,6 +78,21 @@ impl Double {
         let mut state = self.shared.0.lock();
         state.held = true;
         state.begun.clear();
+    }
+
+    /// Holds every snapshot that is taken from now on, or lets all go.
+    pub(crate) fn hold_reads(&self, held: bool) {
+        self.shared.0.lock().reads_held = held;
+        self.shared.1.notify_all();
+    }
+
+    /// Waits until so many snapshots are held.
+    pub(crate) fn wait_for_reads(&self, count: usize) {
+        let mut state = self.shared.0.lock();
+        while state.waiting_reads < count {
+            let waited = self.shared.1.wait_for(&mut state, DEADLINE);
+            assert!(!waited.timed_out(), "read {count} did not begin; {} did", state.waiting_reads);
+        }
     }
 
     /// Lets one held commit go on to its fate.
@@ -119,7 +144,15 @@ impl Store for Double {
     }
 
     fn snapshot(&self) -> Result<View> {
-        Ok(View(Arc::clone(&self.shared.0.lock().map)))
+        let (state, signal) = &*self.shared;
+        let mut state = state.lock();
+        state.waiting_reads += 1;
+        signal.notify_all();
+        while state.reads_held {
+            signal.wait(&mut state);
+        }
+        state.waiting_reads -= 1;
+        Ok(View(Arc::clone(&state.map)))
     }
 
     fn commit(&self, changes: ChangeSet, durability: Durability) -> Result<Durability> {

@@ -111,3 +111,27 @@ async fn c10_a_write_that_may_wait_for_ever_is_applied() {
     let outcome = engine.write(Batch::new().put(key("a"), "v"), options).await;
     assert!(matches!(outcome, Ok(Outcome::Committed(_))), "saw {outcome:?}");
 }
+
+/// C12: a read that waits for its turn, and that nobody polls, does not hold up the closing.
+#[tokio::test(flavor = "multi_thread")]
+async fn c12_a_read_that_nobody_polls_does_not_hold_up_close() {
+    let (engine, store) = open(LocalOptions::default());
+    store.hold_reads(true);
+    let reads: Vec<_> = (0..64)
+        .map(|_| {
+            let engine = Arc::clone(&engine);
+            tokio::spawn(async move { engine.get_many(&[key("a")]).await.map(drop) })
+        })
+        .collect();
+    store.wait_for_reads(64);
+    let keys = [key("a")];
+    let mut waiting = engine.get_many(&keys);
+    assert!((&mut waiting).now_or_never().is_none(), "all places are taken");
+    store.hold_reads(false);
+    let closed = tokio::time::timeout(Duration::from_secs(20), engine.close()).await;
+    assert!(matches!(closed, Ok(Ok(()))), "saw {closed:?}");
+    for read in reads {
+        read.await.expect("a read does not panic").expect("it had begun before the closing");
+    }
+    assert_eq!(waiting.await.expect_err("it had not begun").kind(), ErrorKind::Closed);
+}
