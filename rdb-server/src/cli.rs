@@ -2,10 +2,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{Parser, ValueEnum};
-use rdb_engine_api::{Durability, Error, ErrorKind, Result};
+use rdb_engine_api::Limits;
 #[cfg(any(feature = "rocks", feature = "sled", feature = "mem"))]
-use rdb_engine_api::{Limits, LocalOptions};
+use rdb_engine_api::LocalOptions;
+use rdb_engine_api::{Durability, Error, ErrorKind, Result};
 use rdb_server::NodeConfig;
 use tracing_subscriber::EnvFilter;
 
@@ -29,7 +31,8 @@ Examples:
 Every flag can also be given as an environment variable: FLAREDB_DATA_DIR for --data-dir, and so on. A flag \
 wins over its variable. Sizes are in bytes or with KiB, MiB or GiB, times with ms, s or m.
 
-SIGTERM or Ctrl-C finishes what has begun and closes the engine; a second one ends at once.
+SIGTERM or Ctrl-C finishes what has begun and closes the engine; a second one ends at once, and so does the \
+first one where the engine is still being opened.
 Exit codes: 0 ended in order, 1 error, 2 wrong usage.";
 
 /// Serves a FlareDB engine over gRPC.
@@ -53,7 +56,7 @@ pub(crate) struct Cli {
     ops_listen: SocketAddr,
 
     /// Allow to listen beyond loopback: there is no TLS and no authentication
-    #[arg(long, env = "FLAREDB_INSECURE")]
+    #[arg(long, env = "FLAREDB_INSECURE", value_parser = BoolishValueParser::new())]
     insecure: bool,
 
     /// The durability of writes that ask for none: volatile, process or synced [default: the engine's best]
@@ -103,6 +106,10 @@ pub(crate) struct Cli {
     /// The most requests at once, scans included [default: 8192]
     #[arg(long, env = "FLAREDB_MAX_IN_FLIGHT", value_name = "NUMBER", help_heading = "Limits")]
     max_in_flight: Option<usize>,
+
+    /// The most bytes of requests at once; no less than the longest message [default: 256MiB]
+    #[arg(long, env = "FLAREDB_MAX_IN_FLIGHT_SIZE", value_name = "SIZE", value_parser = units::bytes, help_heading = "Limits")]
+    max_in_flight_size: Option<usize>,
 
     /// The most connections at once [default: 400]
     #[arg(long, env = "FLAREDB_MAX_CONNECTIONS", value_name = "NUMBER", help_heading = "Limits")]
@@ -239,6 +246,14 @@ impl Cli {
         options
     }
 
+    /// As many threads for blocking work as engines can ask for: one for each scan and each read that waits
+    /// for a disk, and some for opening, closing and what else there is.
+    pub(crate) fn blocking_threads(&self) -> usize {
+        const READS: usize = 64;
+        const SPARE: usize = 16;
+        self.max_scans.unwrap_or_else(|| Limits::default().max_scans).saturating_add(READS + SPARE)
+    }
+
     pub(crate) fn node_config(&self) -> NodeConfig {
         let mut config = NodeConfig::default();
         config.listen = self.listen;
@@ -246,6 +261,7 @@ impl Cli {
         config.insecure = self.insecure;
         config.max_message_bytes = self.max_message_size;
         set(&mut config.max_in_flight, self.max_in_flight);
+        set(&mut config.max_in_flight_bytes, self.max_in_flight_size);
         set(&mut config.max_connections, self.max_connections);
         set(&mut config.max_streams_per_connection, self.max_streams_per_connection);
         set(&mut config.request_timeout, self.request_timeout);

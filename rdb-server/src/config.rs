@@ -3,6 +3,11 @@ use std::time::Duration;
 
 use rdb_engine_api::{Error, ErrorKind, Limits, Result};
 
+use crate::arrival::PREFIX_BYTES;
+
+/// The longest time of a node. Instants that far ahead can be computed; ages ahead they cannot.
+const MAX_TIME: Duration = Duration::from_hours(24 * 366);
+
 /// How a node listens and what it holds its clients to. The engine has limits of its own
 /// ([`Limits`](rdb_engine_api::Limits)).
 #[derive(Clone, Debug)]
@@ -36,8 +41,15 @@ pub struct NodeConfig {
     /// The most requests at once, scans included; 8,192 by default. More are refused as
     /// [`Exhausted`](ErrorKind::Exhausted).
     pub max_in_flight: usize,
+    /// The most bytes of requests at once, counted as they arrive and until the request ends; 256 MiB by
+    /// default, and never below the longest message. Requests beyond are refused as
+    /// [`Exhausted`](ErrorKind::Exhausted).
+    pub max_in_flight_bytes: usize,
     /// How long [`Node::shutdown`](crate::Node::shutdown) may take; 10 s by default.
     pub drain_timeout: Duration,
+    /// The part of it that the last answers may take to reach their clients, once no request is in flight;
+    /// 1 s by default. Only connections with a stream that never ends, such as a health watch, take so long.
+    pub flush_timeout: Duration,
 }
 
 impl Default for NodeConfig {
@@ -55,7 +67,9 @@ impl Default for NodeConfig {
             max_ops_connections: 64,
             max_streams_per_connection: 1024,
             max_in_flight: 8192,
+            max_in_flight_bytes: 256 << 20,
             drain_timeout: Duration::from_secs(10),
+            flush_timeout: Duration::from_secs(1),
         }
     }
 }
@@ -73,7 +87,7 @@ impl NodeConfig {
         self.max_message_bytes.unwrap_or_else(|| rdb_proto::max_message_bytes(limits))
     }
 
-    pub(crate) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self, limits: &Limits) -> Result<()> {
         let invalid = |message| Error::new(ErrorKind::InvalidArgument, message);
         for address in [self.listen, self.ops_listen] {
             if !self.insecure && !address.ip().is_loopback() {
@@ -89,10 +103,17 @@ impl NodeConfig {
             ("max_ops_connections", self.max_ops_connections),
             ("max_streams_per_connection", self.max_streams_per_connection as usize),
             ("max_in_flight", self.max_in_flight),
+            ("max_in_flight_bytes", self.max_in_flight_bytes),
             ("max_message_bytes", self.max_message_bytes.unwrap_or(1)),
         ];
         if let Some((name, _)) = numbers.into_iter().find(|(_, number)| *number == 0) {
             return Err(invalid("a limit of the node is 0").with("limit", name));
+        }
+        let longest = self.max_message_bytes(limits);
+        if self.max_in_flight_bytes < longest.saturating_add(PREFIX_BYTES) {
+            return Err(invalid("max_in_flight_bytes is below the longest message")
+                .with("max_in_flight_bytes", self.max_in_flight_bytes)
+                .with("max_message_bytes", longest));
         }
         let times = [
             ("request_timeout", self.request_timeout),
@@ -100,11 +121,17 @@ impl NodeConfig {
             ("keepalive_interval", self.keepalive_interval),
             ("keepalive_timeout", self.keepalive_timeout),
             ("drain_timeout", self.drain_timeout),
+            ("flush_timeout", self.flush_timeout),
         ];
-        match times.into_iter().find(|(_, time)| time.is_zero()) {
-            Some((name, _)) => Err(invalid("a time of the node is 0").with("time", name)),
-            None => Ok(()),
+        for (name, time) in times {
+            if time.is_zero() {
+                return Err(invalid("a time of the node is 0").with("time", name));
+            }
+            if time > MAX_TIME {
+                return Err(invalid("a time of the node is above a year").with("time", name));
+            }
         }
+        Ok(())
     }
 }
 
@@ -121,10 +148,10 @@ mod tests {
             let listen = NodeConfig { listen: address, ..NodeConfig::default() };
             let ops_listen = NodeConfig { ops_listen: address, ..NodeConfig::default() };
             for mut config in [listen, ops_listen] {
-                let kind = config.check().map_err(|error| error.kind());
+                let kind = config.check(&Limits::default()).map_err(|error| error.kind());
                 assert_eq!(kind, if allowed { Ok(()) } else { Err(ErrorKind::InvalidArgument) });
                 config.insecure = true;
-                assert_eq!(config.check().map_err(|error| error.kind()), Ok(()));
+                assert_eq!(config.check(&Limits::default()).map_err(|error| error.kind()), Ok(()));
             }
         }
     }
@@ -133,10 +160,38 @@ mod tests {
     fn a_limit_of_zero_is_refused_by_name() {
         let config = NodeConfig { max_in_flight: 0, ..NodeConfig::default() };
         assert_eq!(
-            config.check().unwrap_err().to_string(),
+            config.check(&Limits::default()).unwrap_err().to_string(),
             "a limit of the node is 0. limit=`max_in_flight`"
         );
         let config = NodeConfig { drain_timeout: Duration::ZERO, ..NodeConfig::default() };
-        assert_eq!(config.check().unwrap_err().to_string(), "a time of the node is 0. time=`drain_timeout`");
+        assert_eq!(
+            config.check(&Limits::default()).unwrap_err().to_string(),
+            "a time of the node is 0. time=`drain_timeout`"
+        );
+    }
+    #[test]
+    fn a_time_that_no_clock_can_hold_is_refused_by_name() {
+        for time in [MAX_TIME + Duration::from_millis(1), Duration::MAX] {
+            let request = NodeConfig { request_timeout: time, ..NodeConfig::default() };
+            let drain = NodeConfig { drain_timeout: time, ..NodeConfig::default() };
+            for (config, name) in [(request, "request_timeout"), (drain, "drain_timeout")] {
+                let error = config.check(&Limits::default()).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+                assert_eq!(error.to_string(), format!("a time of the node is above a year. time=`{name}`"));
+            }
+        }
+        let config = NodeConfig { drain_timeout: MAX_TIME, ..NodeConfig::default() };
+        assert_eq!(config.check(&Limits::default()).map_err(|error| error.kind()), Ok(()));
+    }
+
+    #[test]
+    fn the_longest_message_has_room_among_the_bytes_in_flight() {
+        let mut config = NodeConfig { max_message_bytes: Some(1 << 20), ..NodeConfig::default() };
+        config.max_in_flight_bytes = (1 << 20) + PREFIX_BYTES;
+        assert_eq!(config.check(&Limits::default()).map_err(|error| error.kind()), Ok(()));
+        config.max_in_flight_bytes -= 1;
+        let error = config.check(&Limits::default()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert!(error.to_string().starts_with("max_in_flight_bytes is below the longest message"));
     }
 }

@@ -1,27 +1,26 @@
 use std::time::Duration;
 
+use hyper::HeaderMap;
 use rdb_engine_api::{Error, ErrorKind, Result};
 use tokio::time::Instant;
-use tonic::metadata::MetadataMap;
 
 /// gRPC's header for how long the client waits for an answer.
 const HEADER: &str = "grpc-timeout";
 
 /// The instant at which a request has to be answered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Deadline(Instant);
 
 impl Deadline {
-    /// The sooner of what the client asked for and what the node allows.
-    pub(crate) fn of(metadata: &MetadataMap, node: Duration) -> Result<Self> {
-        let timeout = requested(metadata)?.map_or(node, |client| client.min(node));
-        Ok(Self(Instant::now() + timeout))
+    /// A time from now, which is one of the node's own and so within its bounds.
+    pub(crate) fn after(time: Duration) -> Self {
+        Self(Instant::now() + time)
     }
 
     /// What the client asked for.
-    pub(crate) fn requested(metadata: &MetadataMap) -> Result<Option<Self>> {
+    pub(crate) fn requested(headers: &HeaderMap) -> Result<Option<Self>> {
         // A timeout beyond what the clock can hold is none.
-        Ok(requested(metadata)?.and_then(|timeout| Instant::now().checked_add(timeout)).map(Self))
+        Ok(requested(headers)?.and_then(|timeout| Instant::now().checked_add(timeout)).map(Self))
     }
 
     pub(crate) fn remaining(self) -> Duration {
@@ -34,8 +33,8 @@ impl Deadline {
 }
 
 /// Reads the header: up to eight digits and a unit.
-fn requested(metadata: &MetadataMap) -> Result<Option<Duration>> {
-    let Some(value) = metadata.get(HEADER) else { return Ok(None) };
+fn requested(headers: &HeaderMap) -> Result<Option<Duration>> {
+    let Some(value) = headers.get(HEADER) else { return Ok(None) };
     let malformed = || {
         Error::new(
             ErrorKind::InvalidArgument,
@@ -64,9 +63,9 @@ mod tests {
     use super::*;
 
     fn read(value: &str) -> Result<Option<Duration>> {
-        let mut metadata = MetadataMap::new();
-        metadata.insert(HEADER, value.parse().unwrap());
-        requested(&metadata)
+        let mut headers = HeaderMap::new();
+        headers.insert(HEADER, value.parse().unwrap());
+        requested(&headers)
     }
 
     #[test]
@@ -81,7 +80,7 @@ mod tests {
         ] {
             assert_eq!(read(value).unwrap(), Some(expected));
         }
-        assert_eq!(requested(&MetadataMap::new()).unwrap(), None);
+        assert_eq!(requested(&HeaderMap::new()).unwrap(), None);
     }
 
     #[test]
@@ -89,14 +88,5 @@ mod tests {
         for value in ["", "S", "1", "1s", "1SS", "-1S", "1.5S", "123456789S", "1 S"] {
             assert_eq!(read(value).unwrap_err().kind(), ErrorKind::InvalidArgument, "`{value}`");
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_sooner_deadline_counts() {
-        let mut metadata = MetadataMap::new();
-        metadata.insert(HEADER, "2S".parse().unwrap());
-        let node = |seconds| Deadline::of(&metadata, Duration::from_secs(seconds)).unwrap().remaining();
-        assert_eq!(node(1), Duration::from_secs(1));
-        assert_eq!(node(3), Duration::from_secs(2));
     }
 }

@@ -1,7 +1,8 @@
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::FutureExt as _;
+use hyper::HeaderMap;
 use rdb_engine_api::{Error, ErrorKind, Result};
 use rdb_proto::{Call, to_status};
 use tokio::time::Instant;
@@ -11,88 +12,104 @@ use crate::deadline::Deadline;
 use crate::metrics::{Ending, Method};
 use crate::state::State;
 
-/// What every request passes: a bound on how many there are, a deadline, a net for panics, and counters.
-#[derive(Clone, Debug)]
-pub(crate) struct Gate(Arc<State>);
-
-impl Gate {
-    pub(crate) const fn new(state: Arc<State>) -> Self {
-        Self(state)
-    }
-
-    pub(crate) fn state(&self) -> &Arc<State> {
-        &self.0
-    }
-
-    /// Handles a request that has one answer.
-    pub(crate) async fn unary<Q, A, F>(
-        &self,
-        method: Method,
-        request: Request<Q>,
-        work: impl FnOnce(Q, Deadline) -> F,
-    ) -> Result<Response<A>, Status>
-    where
-        F: Future<Output = Result<A>>,
-    {
-        let admission = self.admit(method)?;
-        let result = match Deadline::of(request.metadata(), self.0.config.request_timeout) {
-            Ok(deadline) => {
-                // Made inside of the net: it runs code of the engine's and may panic.
-                let work = async { work(request.into_inner(), deadline).await };
-                admission.supervise(deadline, work).await
-            }
-            Err(error) => Err(error),
-        };
-        match result {
-            Ok(answer) => {
-                admission.finish(&Ok(()));
-                Ok(Response::new(answer))
-            }
-            Err(error) => Err(admission.fail(error)),
+/// Handles a request that has one answer.
+pub(crate) async fn unary<Q, A, F>(
+    mut request: Request<Q>,
+    work: impl FnOnce(Q, Deadline) -> F,
+) -> Result<Response<A>, Status>
+where
+    F: Future<Output = Result<A>>,
+{
+    let admission = Admission::of(&mut request)?;
+    let deadline = admission.deadline;
+    // Made inside of the net: it runs code of the engine's and may panic.
+    let work = async { work(request.into_inner(), deadline).await };
+    match admission.supervise(work).await {
+        Ok(answer) => {
+            admission.finish(&Ok(()));
+            Ok(Response::new(answer))
         }
-    }
-
-    /// Takes a place among the requests in flight.
-    pub(crate) fn admit(&self, method: Method) -> Result<Admission, Status> {
-        let started = Instant::now();
-        if !self.0.enter() {
-            let error = Error::new(ErrorKind::Exhausted, "too many requests in flight")
-                .with("limit", self.0.config.max_in_flight);
-            self.0.metrics.ended(method, Ending::Failed(error.kind()), started.elapsed());
-            return Err(to_status(&error));
-        }
-        if method == Method::Scan {
-            self.0.metrics.scans.inc();
-        }
-        Ok(Admission { state: Arc::clone(&self.0), method, started, ending: Ending::Cancelled })
+        Err(error) => Err(admission.fail(error)),
     }
 }
 
-/// A place among the requests in flight. Dropping it gives the place back and counts the request.
+/// What every request passes before it has been received: a place among the requests in flight, a deadline, a
+/// net for panics, and counters. It travels to the service with the request. Dropping the last copy gives the
+/// place back and counts the request.
 #[derive(Debug)]
 pub(crate) struct Admission {
     state: Arc<State>,
     method: Method,
     started: Instant,
-    ending: Ending,
+    requested: Option<Deadline>,
+    deadline: Deadline,
+    held_bytes: usize,
+    /// Never set where the client went away.
+    ending: OnceLock<Ending>,
 }
 
 impl Admission {
+    /// Takes a place among the requests in flight.
+    pub(crate) fn new(state: &Arc<State>, method: Method, headers: &HeaderMap) -> Result<Self, Status> {
+        let started = Instant::now();
+        let requested = Deadline::requested(headers).and_then(|requested| {
+            state.enter()?;
+            Ok(requested)
+        });
+        let requested = requested.map_err(|error| {
+            state.metrics.ended(method, Ending::Failed(error.kind()), started.elapsed());
+            to_status(&error)
+        })?;
+        if method == Method::Scan {
+            state.metrics.scans.inc();
+        }
+        let node = Deadline::after(state.config.request_timeout);
+        Ok(Self {
+            state: Arc::clone(state),
+            method,
+            started,
+            requested,
+            deadline: requested.map_or(node, |client| client.min(node)),
+            held_bytes: 0,
+            ending: OnceLock::new(),
+        })
+    }
+
+    /// The admission that came with the request.
+    pub(crate) fn of<Q>(request: &mut Request<Q>) -> Result<Arc<Self>, Status> {
+        request.extensions_mut().remove().ok_or_else(|| {
+            to_status(&Error::new(ErrorKind::Internal, "request reached its service without an admission"))
+        })
+    }
+
     pub(crate) fn state(&self) -> &Arc<State> {
         &self.state
     }
 
-    /// Runs the work until it is done, until its deadline, or until the node ends all requests, and turns a
+    /// When the request has to be answered: the sooner of what the client asked for and what the node allows.
+    pub(crate) const fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    /// What the client asked for.
+    pub(crate) const fn requested(&self) -> Option<Deadline> {
+        self.requested
+    }
+
+    /// Takes room for bytes of the request, until it ends.
+    pub(crate) fn hold(&mut self, bytes: usize) -> Result<()> {
+        self.state.hold(bytes)?;
+        self.held_bytes += bytes;
+        Ok(())
+    }
+
+    /// Runs the work until it is done, until the deadline, or until the node ends all requests, and turns a
     /// panic into an error.
-    pub(crate) async fn supervise<A>(
-        &self,
-        deadline: Deadline,
-        work: impl Future<Output = Result<A>>,
-    ) -> Result<A> {
+    pub(crate) async fn supervise<A>(&self, work: impl Future<Output = Result<A>>) -> Result<A> {
         tokio::select! {
             biased;
             result = self.catch(work) => result,
-            () = deadline.passed() => Err(self.cut_off("deadline has passed")),
+            () = self.deadline.passed() => Err(self.cut_off("deadline has passed")),
             () = self.state.ending.cancelled() => Err(self.cut_off("node is shutting down")),
         }
     }
@@ -120,13 +137,13 @@ impl Admission {
         }
     }
 
-    /// Counts how the request ended.
-    pub(crate) fn finish(mut self, result: &Result<()>) {
-        self.ending = result.into();
+    /// Says how the request ended.
+    pub(crate) fn finish(&self, result: &Result<()>) {
+        let _ = self.ending.set(result.into()); // the first one is what the client was told
     }
 
-    /// Counts a failure and puts it into the wire's form.
-    pub(crate) fn fail(self, error: Error) -> Status {
+    /// Says that the request failed, and puts the failure into the wire's form.
+    pub(crate) fn fail(&self, error: Error) -> Status {
         match error.kind() {
             ErrorKind::Closed => self.state.engine_closed.cancel(),
             ErrorKind::Internal | ErrorKind::Corrupt => {
@@ -142,10 +159,12 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.state.metrics.ended(self.method, self.ending, self.started.elapsed());
+        let ending = self.ending.get().copied().unwrap_or(Ending::Cancelled);
+        self.state.metrics.ended(self.method, ending, self.started.elapsed());
         if self.method == Method::Scan {
             self.state.metrics.scans.dec();
         }
+        self.state.let_go(self.held_bytes);
         self.state.leave();
     }
 }

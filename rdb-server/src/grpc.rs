@@ -18,6 +18,9 @@ use tonic::{Code, Status};
 use tower::Service as _;
 
 use crate::accept::Connection;
+use crate::arrival::{Whole, receive};
+use crate::gate::Admission;
+use crate::metrics::Method;
 use crate::state::State;
 
 /// Flow-control windows, in bytes. The default of 64 KiB allows one window a round trip; the adaptive window
@@ -98,32 +101,54 @@ async fn call(
     state: Arc<State>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
+    let path = request.uri().path();
     // Health and reflection are gRPC's own; their clients expect its own errors.
-    let is_ours = request.uri().path().starts_with("/flaredb.");
-    let response = routes.call(request).await?;
-    Ok(if is_ours { explain(response, &state) } else { response })
+    if !path.starts_with("/flaredb.") {
+        return routes.call(request).await;
+    }
+    let Some(method) = Method::at(path) else {
+        state.metrics.requests_refused.inc();
+        let error = Error::new(ErrorKind::Unsupported, "no such method").with("path", path);
+        return Ok(to_status(&error).into_http());
+    };
+    let mut admission = match Admission::new(&state, method, request.headers()) {
+        Ok(admission) => admission,
+        Err(status) => return Ok(status.into_http()),
+    };
+    let (mut parts, body) = request.into_parts();
+    let message = match receive(&mut admission, body).await {
+        Ok(Some(message)) => message,
+        Ok(None) => {
+            let error = Error::new(ErrorKind::Unavailable, "request broke off");
+            return Ok(to_status(&error).into_http());
+        }
+        Err(error) => return Ok(admission.fail(error).into_http()),
+    };
+    let admission = Arc::new(admission);
+    parts.extensions.insert(Arc::clone(&admission));
+    let response = routes.call(Request::from_parts(parts, Whole(message))).await?;
+    Ok(match not_taken(&response) {
+        Some(error) => {
+            state.metrics.requests_refused.inc();
+            admission.fail(error).into_http()
+        }
+        None => response,
+    })
 }
 
-/// Adds our details to an answer that gRPC's machinery made without asking a service: the message was too
-/// long or malformed, the method unknown. Our services' own errors have details, and what goes wrong after a
-/// service was asked comes in trailers, not in headers. So nothing was applied, and the client may know it.
-fn explain(response: Response<Body>, state: &State) -> Response<Body> {
+/// The error behind an answer that gRPC's machinery made without asking a service, such as that the message
+/// is malformed. Our services' own errors have details, and what goes wrong after a service was asked comes in
+/// trailers, not in headers. So nothing was applied, and the client may know it.
+fn not_taken(response: &Response<Body>) -> Option<Error> {
     let headers = response.headers();
     if !headers.contains_key(Status::GRPC_STATUS) || headers.contains_key(Status::GRPC_STATUS_DETAILS) {
-        return response;
+        return None;
     }
-    let Some(status) = Status::from_header_map(headers) else { return response };
+    let status = Status::from_header_map(headers)?;
     let kind = match status.code() {
-        Code::Ok => return response,
+        Code::Ok => return None,
         Code::Unimplemented => ErrorKind::Unsupported,
-        Code::Cancelled | Code::Unavailable | Code::Aborted => ErrorKind::Unavailable,
         _ => ErrorKind::InvalidArgument,
     };
-    state.metrics.requests_refused.inc();
-    let message = match status.message() {
-        "" => "no such method",
-        message => message,
-    };
-    let error = Error::new(kind, "request cannot be taken").because(message.to_owned());
-    to_status(&error).into_http()
+    Some(Error::new(kind, "request cannot be taken").because(status.message().to_owned()))
 }

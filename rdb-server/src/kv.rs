@@ -7,21 +7,20 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::deadline::Deadline;
-use crate::gate::Gate;
-use crate::metrics::Method;
+use crate::gate::unary;
 use crate::scan;
+use crate::state::State;
 
 /// The service `flaredb.kv.v1.Kv` over an engine.
 #[derive(Debug)]
 pub(crate) struct KvService<E: ?Sized> {
     engine: Arc<E>,
-    gate: Gate,
-    max_message_bytes: usize,
+    state: Arc<State>,
 }
 
 impl<E: Engine + ?Sized> KvService<E> {
-    pub(crate) const fn new(engine: Arc<E>, gate: Gate, max_message_bytes: usize) -> Self {
-        Self { engine, gate, max_message_bytes }
+    pub(crate) const fn new(engine: Arc<E>, state: Arc<State>) -> Self {
+        Self { engine, state }
     }
 
     /// Every write comes through here.
@@ -36,13 +35,13 @@ impl<E: Engine + ?Sized> KvService<E> {
         options.timeout = Some(options.timeout.map_or(remaining, |wait| wait.min(remaining)));
         let outcome = self.engine.write(batch, options).await?;
         if matches!(outcome, Outcome::Conflict(_)) {
-            self.gate.state().metrics.conflicts.inc();
+            self.state.metrics.conflicts.inc();
         }
         Ok(outcome)
     }
 
     /// Handles a write whose answer is an outcome.
-    async fn write_request<Q, A>(&self, method: Method, request: Request<Q>) -> Result<Response<A>, Status>
+    async fn write_request<Q, A>(&self, request: Request<Q>) -> Result<Response<A>, Status>
     where
         (Batch, WriteOptions): TryFrom<Q, Error = Error>,
         A: From<Outcome>,
@@ -51,7 +50,7 @@ impl<E: Engine + ?Sized> KvService<E> {
             let (batch, options) = request.try_into()?;
             Ok(self.write_batch(batch, options, deadline).await?.into())
         };
-        self.gate.unary(method, request, work).await
+        unary(request, work).await
     }
 }
 
@@ -62,7 +61,7 @@ impl<E: Engine + ?Sized> Kv for KvService<E> {
             let key = Key::try_from(request)?;
             Ok(self.engine.get(&key).await?.into())
         };
-        self.gate.unary(Method::Get, request, work).await
+        unary(request, work).await
     }
 
     async fn get_many(
@@ -72,10 +71,10 @@ impl<E: Engine + ?Sized> Kv for KvService<E> {
         let work = async |request: v1::GetManyRequest, _| {
             let keys = Vec::<Key>::try_from(request)?;
             let view = self.engine.get_many(&keys).await?;
-            check_answer(&view.data, self.max_message_bytes)?;
+            check_answer(&view.data, self.state.max_message_bytes)?;
             Ok(view.into())
         };
-        self.gate.unary(Method::GetMany, request, work).await
+        unary(request, work).await
     }
 
     async fn put(&self, request: Request<v1::PutRequest>) -> Result<Response<v1::PutResponse>, Status> {
@@ -87,31 +86,31 @@ impl<E: Engine + ?Sized> Kv for KvService<E> {
                 _ => Err(Error::new(ErrorKind::Unknown, "engine did not commit a put")),
             }
         };
-        self.gate.unary(Method::Put, request, work).await
+        unary(request, work).await
     }
 
     async fn delete(
         &self,
         request: Request<v1::DeleteRequest>,
     ) -> Result<Response<v1::DeleteResponse>, Status> {
-        self.write_request(Method::Delete, request).await
+        self.write_request(request).await
     }
 
     async fn compare_and_swap(
         &self,
         request: Request<v1::CompareAndSwapRequest>,
     ) -> Result<Response<v1::CompareAndSwapResponse>, Status> {
-        self.write_request(Method::CompareAndSwap, request).await
+        self.write_request(request).await
     }
 
     async fn write(&self, request: Request<v1::WriteRequest>) -> Result<Response<v1::WriteResponse>, Status> {
-        self.write_request(Method::Write, request).await
+        self.write_request(request).await
     }
 
     type ScanStream = ReceiverStream<Result<v1::ScanResponse, Status>>;
 
     async fn scan(&self, request: Request<v1::ScanRequest>) -> Result<Response<Self::ScanStream>, Status> {
-        scan::open(&*self.engine, &self.gate, request).await.map(Response::new)
+        scan::open(&*self.engine, request).await.map(Response::new)
     }
 }
 

@@ -18,12 +18,14 @@
 //! ```
 //!
 //! # What becomes of a request
-//! It takes a place among the requests in flight, or is refused as `Exhausted`. It ends by its deadline:
-//! the client's (`grpc-timeout`) or the node's, whichever is sooner. A read that is cut off is
-//! `Unavailable`; a write that is cut off, or whose handling panics, is `Unknown` (C10). Whatever is
-//! refused before it reached the engine says so in its details.
+//! It takes a place among the requests in flight when its headers are there, and room for its bytes as they
+//! arrive, or is refused as `Exhausted`. It ends by its deadline: the client's (`grpc-timeout`) or the
+//! node's, whichever is sooner. What is not whole by then is `Unavailable` and certainly not applied. After
+//! that, a read that is cut off is `Unavailable`; a write that is cut off, or whose handling panics, is
+//! `Unknown` (C10). Whatever is refused before it reached the engine says so in its details.
 
 mod accept;
+mod arrival;
 mod config;
 mod deadline;
 mod gate;

@@ -9,6 +9,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use rdb_engine_api::{EngineInfo, Error, ErrorKind, Result};
 use rdb_proto::Call;
+use rdb_proto::kv::v1::{kv_server, node_server};
 
 /// The methods of our services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,23 @@ impl Method {
         Self::Info,
         Self::Status,
     ];
+
+    /// The method that a request asks for.
+    pub(crate) fn at(path: &str) -> Option<Self> {
+        let (service, method) = path.strip_prefix('/')?.split_once('/')?;
+        Some(match (service, method) {
+            (kv_server::SERVICE_NAME, "Get") => Self::Get,
+            (kv_server::SERVICE_NAME, "GetMany") => Self::GetMany,
+            (kv_server::SERVICE_NAME, "Put") => Self::Put,
+            (kv_server::SERVICE_NAME, "Delete") => Self::Delete,
+            (kv_server::SERVICE_NAME, "CompareAndSwap") => Self::CompareAndSwap,
+            (kv_server::SERVICE_NAME, "Write") => Self::Write,
+            (kv_server::SERVICE_NAME, "Scan") => Self::Scan,
+            (node_server::SERVICE_NAME, "Info") => Self::Info,
+            (node_server::SERVICE_NAME, "Status") => Self::Status,
+            _ => return None,
+        })
+    }
 
     const fn name(self) -> &'static str {
         match self {
@@ -106,6 +124,7 @@ pub(crate) struct Metrics {
     requests: Vec<[Counter; Ending::COUNT]>,
     seconds: Vec<Histogram>,
     pub(crate) in_flight: Gauge,
+    pub(crate) in_flight_bytes: Gauge,
     pub(crate) scans: Gauge,
     pub(crate) connections: Gauge,
     pub(crate) connections_accepted: Counter,
@@ -152,7 +171,8 @@ impl Metrics {
             registry.register(name, help, gauge.clone());
             gauge
         };
-        let in_flight = gauge("requests_in_flight", "Requests being worked on, scans included");
+        let in_flight = gauge("requests_in_flight", "Requests being received or worked on, scans included");
+        let in_flight_bytes = gauge("request_bytes_in_flight", "Bytes received of the requests in flight");
         let scans = gauge("scans_open", "Scans being delivered");
         let connections = gauge("connections_open", "Connections to the gRPC address");
         let mut counter = |name: &str, help: &str| {
@@ -171,6 +191,7 @@ impl Metrics {
             requests: requests.into(),
             seconds: seconds.into(),
             in_flight,
+            in_flight_bytes,
             scans,
             connections,
             connections_accepted,

@@ -1,6 +1,5 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rdb_engine_api::{Engine, Error, ErrorKind, Result};
 use rdb_proto::FILE_DESCRIPTOR_SET;
@@ -14,7 +13,6 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::accept::{accept, listen};
-use crate::gate::Gate;
 use crate::kv::KvService;
 use crate::node_service::NodeService;
 use crate::state::State;
@@ -22,9 +20,6 @@ use crate::{NodeConfig, grpc, ops};
 
 /// The names under which health can be asked for; the empty one is the node as a whole.
 const HEALTH_NAMES: [&str; 3] = ["", "flaredb.kv.v1.Kv", "flaredb.kv.v1.Node"];
-/// How long the last answers may take to reach their clients once no request is in flight. Only connections
-/// with a stream that never ends, such as a health watch, are there so long.
-const FLUSH: Duration = Duration::from_secs(1);
 
 /// Serves an engine. When this returns, clients can connect.
 ///
@@ -33,7 +28,7 @@ const FLUSH: Duration = Duration::from_secs(1);
 /// [`Unavailable`](ErrorKind::Unavailable) where an address cannot be listened on, naming it. The engine
 /// stays open then.
 pub async fn serve(engine: Arc<dyn Engine>, config: NodeConfig) -> Result<Node> {
-    config.check()?;
+    config.check(&engine.info().limits)?;
     let (listener, addr) = listen(config.listen).await?;
     let (ops_listener, ops_addr) = listen(config.ops_listen).await?;
 
@@ -46,11 +41,9 @@ pub async fn serve(engine: Arc<dyn Engine>, config: NodeConfig) -> Result<Node> 
         .build_v1()
         .map_err(|error| Error::new(ErrorKind::Internal, "cannot build reflection").because(error))?;
 
-    let max_message_bytes = state.config.max_message_bytes(&engine.info().limits);
-    let gate = Gate::new(Arc::clone(&state));
-    let kv = KvService::new(Arc::clone(&engine), gate.clone(), max_message_bytes);
-    let node = NodeService::new(Arc::clone(&engine), gate, max_message_bytes);
-    let routes = Routes::new(KvServer::new(kv).max_decoding_message_size(max_message_bytes))
+    let kv = KvService::new(Arc::clone(&engine), Arc::clone(&state));
+    let node = NodeService::new(Arc::clone(&engine), Arc::clone(&state));
+    let routes = Routes::new(KvServer::new(kv).max_decoding_message_size(state.max_message_bytes))
         .add_service(NodeServer::new(node))
         .add_service(health_service)
         .add_service(reflection)
@@ -128,17 +121,21 @@ impl Node {
     /// What closing the engine reports; [`Unavailable`](ErrorKind::Unavailable) where it did not close in
     /// time.
     pub async fn shutdown(self) -> Result<()> {
-        let total = self.state.config.drain_timeout;
+        let (total, flush) = (self.state.config.drain_timeout, self.state.config.flush_timeout);
         let start = Instant::now();
         self.state.draining.cancel();
         set_health(&self.health, ServingStatus::NotServing).await;
         self.tasks.close();
 
         let drained = async {
-            tokio::select! {
-                () = self.tasks.wait() => {}
-                () = self.state.idle() => {
-                    let _ = timeout(FLUSH, self.tasks.wait()).await;
+            loop {
+                tokio::select! {
+                    () = self.tasks.wait() => return,
+                    () = self.state.idle() => {}
+                }
+                // A request may yet come in over a connection that was there before.
+                if timeout(flush, self.tasks.wait()).await.is_ok() || self.state.is_idle() {
+                    return;
                 }
             }
         };
@@ -150,13 +147,12 @@ impl Node {
             );
         }
         self.state.ending.cancel();
-        if drained.is_err() {
-            let answered = async {
-                self.state.idle().await;
-                let _ = timeout(total / 20, self.tasks.wait()).await;
-            };
-            let _ = timeout_at(start + total * 9 / 10, answered).await;
-        }
+        // Also where all was drained: what came in last is still told how it ended.
+        let answered = async {
+            self.state.idle().await;
+            let _ = timeout(flush.min(total / 20), self.tasks.wait()).await;
+        };
+        let _ = timeout_at(start + total * 9 / 10, answered).await;
         self.state.cut.cancel();
         let _ = timeout_at(start + total * 19 / 20, self.tasks.wait()).await;
 

@@ -5,21 +5,19 @@ use rdb_proto::kv::v1;
 use rdb_proto::kv::v1::node_server::Node;
 use tonic::{Request, Response, Status};
 
-use crate::gate::Gate;
-use crate::metrics::Method;
-use crate::state::Readiness;
+use crate::gate::unary;
+use crate::state::{Readiness, State};
 
 /// The service `flaredb.kv.v1.Node`.
 #[derive(Debug)]
 pub(crate) struct NodeService<E: ?Sized> {
     engine: Arc<E>,
-    gate: Gate,
-    max_message_bytes: usize,
+    state: Arc<State>,
 }
 
 impl<E: Engine + ?Sized> NodeService<E> {
-    pub(crate) const fn new(engine: Arc<E>, gate: Gate, max_message_bytes: usize) -> Self {
-        Self { engine, gate, max_message_bytes }
+    pub(crate) const fn new(engine: Arc<E>, state: Arc<State>) -> Self {
+        Self { engine, state }
     }
 }
 
@@ -30,10 +28,10 @@ impl<E: Engine + ?Sized> Node for NodeService<E> {
             Ok(v1::InfoResponse {
                 engine: Some(self.engine.info().into()),
                 server_version: env!("CARGO_PKG_VERSION").to_owned(),
-                max_message_bytes: self.max_message_bytes as u64,
+                max_message_bytes: self.state.max_message_bytes as u64,
             })
         };
-        self.gate.unary(Method::Info, request, work).await
+        unary(request, work).await
     }
 
     async fn status(
@@ -41,7 +39,7 @@ impl<E: Engine + ?Sized> Node for NodeService<E> {
         request: Request<v1::StatusRequest>,
     ) -> Result<Response<v1::StatusResponse>, Status> {
         let work = async |v1::StatusRequest {}, _| {
-            let state = self.gate.state();
+            let state = &self.state;
             let count = |number: i64| u64::try_from(number).unwrap_or(0);
             let readiness = match state.readiness() {
                 Readiness::Ready => v1::NodeState::Serving,
@@ -56,6 +54,6 @@ impl<E: Engine + ?Sized> Node for NodeService<E> {
                 open_scans: count(state.metrics.scans.get()),
             })
         };
-        self.gate.unary(Method::Status, request, work).await
+        unary(request, work).await
     }
 }

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
@@ -8,9 +9,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
 
-use crate::deadline::Deadline;
-use crate::gate::{Admission, Gate};
-use crate::metrics::Method;
+use crate::gate::Admission;
 
 type Answer = Result<v1::ScanResponse, Status>;
 
@@ -20,24 +19,18 @@ type Answer = Result<v1::ScanResponse, Status>;
 /// polls the answer: a client that does not read keeps nothing of the engine's.
 pub(crate) async fn open<E: Engine + ?Sized>(
     engine: &E,
-    gate: &Gate,
-    request: Request<v1::ScanRequest>,
+    mut request: Request<v1::ScanRequest>,
 ) -> Result<ReceiverStream<Answer>, Status> {
-    let admission = gate.admit(Method::Scan)?;
-    let opened = async {
-        let deadline = Deadline::requested(request.metadata())?;
-        let within = Deadline::of(request.metadata(), gate.state().config.request_timeout)?;
-        let work = async {
-            let scan = Scan::try_from(request.into_inner())?;
-            engine.scan(scan).await
-        };
-        Ok((deadline, admission.supervise(within, work).await?))
+    let admission = Admission::of(&mut request)?;
+    let work = async {
+        let scan = Scan::try_from(request.into_inner())?;
+        engine.scan(scan).await
     };
-    match opened.await {
-        Ok((deadline, view)) => {
+    match admission.supervise(work).await {
+        Ok(view) => {
             let (sender, receiver) = mpsc::channel(1);
             let idle = engine.info().limits.scan_idle;
-            tokio::spawn(feed(admission, deadline, idle, view, sender));
+            tokio::spawn(feed(admission, idle, view, sender));
             Ok(ReceiverStream::new(receiver))
         }
         Err(error) => Err(admission.fail(error)),
@@ -46,14 +39,13 @@ pub(crate) async fn open<E: Engine + ?Sized>(
 
 /// Delivers a scan, and last its end or an error (C8).
 async fn feed(
-    admission: Admission,
-    deadline: Option<Deadline>,
+    admission: Arc<Admission>,
     idle: Duration,
     view: View<EntryStream>,
     sender: mpsc::Sender<Answer>,
 ) {
     let past_deadline = async {
-        match deadline {
+        match admission.requested() {
             Some(deadline) => deadline.passed().await,
             None => std::future::pending().await,
         }
@@ -65,7 +57,6 @@ async fn feed(
         () = past_deadline => Err(admission.cut_off("deadline has passed")),
         result = admission.catch(deliver(view, idle, &sender)) => result,
     };
-    // Before the reader takes the last message: it may take its time, or never come.
     let last = match result {
         Ok(entries) => {
             admission.finish(&Ok(()));
@@ -73,6 +64,8 @@ async fn feed(
         }
         Err(error) => Err(admission.fail(error)),
     };
+    // Before the reader takes the last message: it may take its time, or never come.
+    drop(admission);
     let _ = sender.send(last).await; // fails where nobody is there any more
 }
 

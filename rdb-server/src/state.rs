@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use rdb_engine_api::EngineInfo;
+use rdb_engine_api::{EngineInfo, Error, ErrorKind, Result};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,8 @@ use crate::metrics::Metrics;
 pub(crate) struct State {
     pub(crate) config: NodeConfig,
     pub(crate) metrics: Metrics,
+    /// The longest message taken and sent.
+    pub(crate) max_message_bytes: usize,
     started: Instant,
     /// Set first when the node shuts down: nothing new is accepted.
     pub(crate) draining: CancellationToken,
@@ -37,6 +39,7 @@ pub(crate) enum Readiness {
 impl State {
     pub(crate) fn new(config: NodeConfig, engine: &EngineInfo) -> Self {
         Self {
+            max_message_bytes: config.max_message_bytes(&engine.limits),
             config,
             metrics: Metrics::new(engine),
             started: Instant::now(),
@@ -62,14 +65,15 @@ impl State {
         self.started.elapsed()
     }
 
-    /// Takes a place among the requests in flight; none where all are taken.
-    pub(crate) fn enter(&self) -> bool {
+    /// Takes a place among the requests in flight.
+    pub(crate) fn enter(&self) -> Result<()> {
+        let limit = self.config.max_in_flight;
         let before = self.metrics.in_flight.inc();
-        let is_free = usize::try_from(before).is_ok_and(|before| before < self.config.max_in_flight);
-        if !is_free {
-            self.leave();
+        if usize::try_from(before).is_ok_and(|before| before < limit) {
+            return Ok(());
         }
-        is_free
+        self.leave();
+        Err(Error::new(ErrorKind::Exhausted, "too many requests in flight").with("limit", limit))
     }
 
     pub(crate) fn leave(&self) {
@@ -78,14 +82,38 @@ impl State {
         }
     }
 
+    /// Takes room for bytes of a request.
+    pub(crate) fn hold(&self, bytes: usize) -> Result<()> {
+        let limit = self.config.max_in_flight_bytes;
+        let before = self.metrics.in_flight_bytes.inc_by(count(bytes));
+        if usize::try_from(before).is_ok_and(|before| before.saturating_add(bytes) <= limit) {
+            return Ok(());
+        }
+        self.let_go(bytes);
+        Err(Error::new(ErrorKind::Exhausted, "too many bytes of requests in flight").with("limit", limit))
+    }
+
+    pub(crate) fn let_go(&self, bytes: usize) {
+        self.metrics.in_flight_bytes.dec_by(count(bytes));
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.metrics.in_flight.get() == 0
+    }
+
     /// Waits until no request is in flight.
     pub(crate) async fn idle(&self) {
         loop {
             let idle = self.idle.notified();
-            if self.metrics.in_flight.get() == 0 {
+            if self.is_idle() {
                 return;
             }
             idle.await;
         }
     }
+}
+
+/// What is in memory has a length that gauges can count.
+fn count(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }

@@ -4,10 +4,15 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use rdb_proto::kv::v1;
 use rdb_proto::kv::v1::kv_client::KvClient;
+use tokio::time::Instant;
 use tonic::transport::Endpoint;
+
+/// Far more than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rdb-server"));
@@ -50,7 +55,14 @@ impl Running {
     }
 
     fn end(&mut self) -> Option<i32> {
-        self.child.wait().unwrap().code()
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(start.elapsed() < PATIENCE, "it does not end");
+            std::thread::yield_now();
+        }
     }
 }
 
@@ -110,6 +122,26 @@ fn a_second_signal_ends_it_at_once() {
     drop(unread);
 }
 
+/// The engine hangs in what it reads first, as on a disk that does not answer.
+#[cfg(feature = "sled")]
+#[test]
+fn a_signal_ends_it_while_its_engine_is_being_opened() {
+    for signal in ["TERM", "INT"] {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("FLAREDB");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let arguments = ["--engine", "sled", "--data-dir", directory.path().to_str().unwrap()];
+        let mut command = program();
+        let child = command.args(arguments).args(FREE_PORTS).stderr(Stdio::null()).spawn().unwrap();
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut node = Running { child, addr: nowhere, ops_addr: nowhere };
+        // Waits for the other end to be opened, and with it for the engine to begin.
+        let _unwritten = std::fs::File::options().write(true).open(&pipe).unwrap();
+        node.signal(signal);
+        assert_eq!(node.end(), Some(0));
+    }
+}
+
 #[test]
 fn a_flag_wins_over_its_variable_and_the_variable_over_the_default() {
     let mut by_variable = program();
@@ -151,10 +183,12 @@ fn what_goes_wrong_later_is_told_and_exits_with_1() {
     let address = busy.local_addr().unwrap().to_string();
     let mem = ["--engine", "mem", "--ops-listen", "127.0.0.1:0", "--listen"];
     let too_durable = [&mem[..], &["127.0.0.1:0", "--default-durability", "synced"]].concat();
+    let no_room = [&mem[..], &["127.0.0.1:0", "--max-in-flight-size", "1MiB"]].concat();
     let no_requests = [&mem[..], &["127.0.0.1:0", "--max-in-flight", "0"]].concat();
     for (arguments, told) in [
         ([&mem[..], &[&address]].concat(), &address[..]),
         (too_durable, "default durability is above the engine's best"),
+        (no_room, "max_in_flight_bytes is below the longest message"),
         (no_requests, "limit=`max_in_flight`"),
     ] {
         let (code, error) = output(&arguments);

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use rdb_engine_api::{
@@ -11,6 +13,8 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub(crate) struct Double {
     mem: MemEngine,
+    /// Makes closing take forever.
+    pub(crate) never_closes: AtomicBool,
     /// Lets go of what waits under the key `held`.
     pub(crate) release: Notify,
     /// Told when something begins to wait under `held` or `stuck`.
@@ -22,7 +26,7 @@ impl Double {
         let mut config = MemConfig::default();
         config.local = local;
         let mem = rdb_engine_mem::open(&config).unwrap();
-        Self { mem, release: Notify::new(), waiting: Notify::new() }
+        Self { mem, never_closes: AtomicBool::new(false), release: Notify::new(), waiting: Notify::new() }
     }
 
     async fn obey(&self, key: &[u8]) -> Result<()> {
@@ -94,6 +98,9 @@ impl Engine for Double {
     }
 
     async fn close(&self) -> Result<()> {
+        if self.never_closes.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         self.mem.close().await
     }
 }

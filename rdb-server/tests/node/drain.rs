@@ -1,3 +1,4 @@
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rdb_engine_api::{Engine as _, ErrorKind, Key};
@@ -90,6 +91,17 @@ async fn a_client_that_reads_nothing_does_not_hold_up_the_end() {
     assert!(start.elapsed() < limit + limit / 2);
     assert!(is_closed(&*served.engine).await);
     drop(unread);
+}
+
+#[tokio::test]
+async fn an_engine_that_does_not_close_does_not_hold_up_the_end() {
+    let limit = Duration::from_secs(1);
+    let served = served(|config| config.drain_timeout = limit).await;
+    served.engine.never_closes.store(true, Ordering::Relaxed);
+    let start = Instant::now();
+    let error = served.node.shutdown().await.unwrap_err();
+    assert!(start.elapsed() < limit + limit / 2);
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
 
 #[tokio::test]

@@ -1,14 +1,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use rdb_engine_api::{ErrorKind, LocalOptions};
+use rdb_engine_api::ErrorKind;
 use rdb_proto::kv::v1;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tonic::Request;
 
-use crate::harness::{PATIENCE, get, metric, put, read_error, served, served_with, write_error};
+use crate::harness::{PATIENCE, get, metric, put, read_error, served, write_error};
 
 #[tokio::test]
 async fn a_message_too_long_is_refused_as_certainly_not_applied() {
@@ -35,16 +35,13 @@ async fn the_longest_value_passes_and_one_byte_more_is_refused_by_the_engine() {
 
 #[tokio::test]
 async fn an_answer_of_many_keys_that_fits_no_message_is_refused() {
-    let mut local = LocalOptions::default();
-    local.limits.max_value_bytes = 64 << 10;
-    local.limits.max_batch_bytes = 128 << 10;
-    local.limits.max_batch_len = 10;
-    let mut served = served_with(local, |_| {}).await;
+    let mut served = served(|config| config.max_message_bytes = Some(100 << 10)).await;
     let _ = served.kv.put(put("k", vec![7; 64 << 10])).await.unwrap();
     let request = |keys| v1::GetManyRequest { keys: vec![Bytes::from_static(b"k"); keys] };
-    assert_eq!(served.kv.get_many(request(50)).await.unwrap().into_inner().slots.len(), 50);
-    let status = served.kv.get_many(request(100)).await.unwrap_err();
+    assert_eq!(served.kv.get_many(request(1)).await.unwrap().into_inner().slots.len(), 1);
+    let status = served.kv.get_many(request(2)).await.unwrap_err();
     assert_eq!(read_error(&status), ErrorKind::InvalidArgument);
+    assert!(status.message().starts_with("answer does not fit into a message"), "{status:?}");
 }
 
 #[tokio::test]

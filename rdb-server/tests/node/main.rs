@@ -1,10 +1,12 @@
 //! The node as its clients meet it: over TCP, on an engine that can be told to misbehave.
 #![allow(clippy::unwrap_used)] // also in helpers, which clippy does not take for tests
 
+mod arrival;
 mod double;
 mod drain;
 mod harness;
 mod limits;
 mod operations;
+mod raw;
 mod requests;
 mod scans;
