@@ -1,16 +1,21 @@
 //! Sixteen tasks count together: each adds one to the same counter a thousand times, by compare-and-swap.
 //!
 //! `cargo run -p rdb-client --example counter -- [ENDPOINT]`; the endpoint is 127.0.0.1:7440 unless given.
-//! Fails unless exactly 16,000 was added.
+//! Fails unless exactly 16,000 was added. A debug build of the node takes up to a minute; how far it is goes to
+//! standard error meanwhile.
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rdb_client::{Client, Condition, Engine, EngineExt, Error, ErrorKind, Key, Outcome, Record, Result};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 const TASKS: u64 = 16;
 const INCREMENTS: u64 = 1_000;
+const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -32,13 +37,24 @@ async fn run(endpoint: &str) -> Result<bool> {
     let before = count(client.get(&key).await?.as_ref())?;
 
     let begun = Instant::now();
+    let done = Arc::new(AtomicU64::new(0));
     let mut tasks = JoinSet::new();
     for _ in 0..TASKS {
-        tasks.spawn(work(client.clone(), key.clone()));
+        tasks.spawn(work(client.clone(), key.clone(), Arc::clone(&done)));
     }
     let mut conflicts = 0;
-    while let Some(done) = tasks.join_next().await {
-        conflicts += done.map_err(|error| Error::new(ErrorKind::Internal, "task died").because(error))??;
+    let mut seconds = interval_at(begun + SECOND, SECOND);
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let ended = tokio::select! {
+            ended = tasks.join_next() => ended,
+            _ = seconds.tick() => {
+                eprintln!("{} of {} added", done.load(Ordering::Relaxed), TASKS * INCREMENTS);
+                continue;
+            }
+        };
+        let Some(ended) = ended else { break };
+        conflicts += ended.map_err(|error| Error::new(ErrorKind::Internal, "task died").because(error))??;
     }
     let elapsed = begun.elapsed();
 
@@ -48,8 +64,8 @@ async fn run(endpoint: &str) -> Result<bool> {
     Ok(added == TASKS * INCREMENTS)
 }
 
-/// One task's share; returns how often another was faster.
-async fn work(client: Client, key: Key) -> Result<u64> {
+/// One task's share, counted in `done` as it goes; returns how often another was faster.
+async fn work(client: Client, key: Key, done: Arc<AtomicU64>) -> Result<u64> {
     let mut conflicts = 0;
     let mut current = client.get(&key).await?;
     for _ in 0..INCREMENTS {
@@ -67,6 +83,7 @@ async fn work(client: Client, key: Key) -> Result<u64> {
                 }
                 outcome => {
                     current = Some(Record::new(next.into(), outcome.version()));
+                    done.fetch_add(1, Ordering::Relaxed);
                     break;
                 }
             }

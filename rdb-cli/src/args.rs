@@ -1,9 +1,11 @@
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
-use clap::{ArgGroup, Parser, Subcommand};
+use clap::builder::{OsStringValueParser, PossibleValuesParser, Resettable, TypedValueParser};
+use clap::error::{ContextKind, ContextValue};
+use clap::{ArgGroup, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use rdb_client::{Bytes, Durability, Key, Version};
 
 use crate::duration;
@@ -21,7 +23,7 @@ Exit codes:
   4    a condition did not hold; nothing was changed
   5    the node is not there, did not answer in time, or is not serving. After a write that ended
        in `outcome unknown`, the write may have been applied: read to find out
-  130  interrupted
+  129, 130, 143  hung up, interrupted, terminated
 
 Values are text; `-` reads standard input, `@FILE` a file, and `@@` stands for a leading `@`.
 Keys are text as it stands. Put `--` before a key or value that begins with a dash.
@@ -172,7 +174,7 @@ pub(crate) struct Cas {
     pub(crate) new: Option<Value>,
 
     /// Delete the record instead of storing a value
-    #[arg(long)]
+    #[arg(long, conflicts_with = "absent")]
     pub(crate) delete: bool,
 
     /// Expect the record's version to be this one: safe against a value that changed and changed back
@@ -185,7 +187,7 @@ pub(crate) struct Cas {
         group = "expectation",
         value_name = "VALUE",
         value_parser = value(),
-        allow_negative_numbers = true
+        allow_hyphen_values = true
     )]
     pub(crate) expect: Option<Value>,
 
@@ -220,15 +222,15 @@ pub(crate) struct Write {
 )]
 pub(crate) struct Scan {
     /// Only keys that begin with this
-    #[arg(long, value_parser = bytes(), conflicts_with_all = ["from", "to"])]
+    #[arg(long, value_parser = bytes(), allow_hyphen_values = true, conflicts_with_all = ["from", "to"])]
     pub(crate) prefix: Option<Bytes>,
 
     /// Only keys from this one on
-    #[arg(long, value_name = "KEY", value_parser = bytes())]
+    #[arg(long, value_name = "KEY", value_parser = bytes(), allow_hyphen_values = true)]
     pub(crate) from: Option<Bytes>,
 
     /// Only keys before this one
-    #[arg(long, value_name = "KEY", value_parser = bytes())]
+    #[arg(long, value_name = "KEY", value_parser = bytes(), allow_hyphen_values = true)]
     pub(crate) to: Option<Bytes>,
 
     /// At most so many records
@@ -278,12 +280,43 @@ pub(crate) struct Export {
     pub(crate) format: Option<Format>,
 
     /// Only keys that begin with this
-    #[arg(long, value_parser = bytes())]
+    #[arg(long, value_parser = bytes(), allow_hyphen_values = true)]
     pub(crate) prefix: Option<Bytes>,
 
-    /// The file, which appears only when it is whole; standard output without this
+    /// The file, which appears only when it is whole; `-`, or without this: standard output.
+    /// A device or pipe is written to as it stands
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+}
+
+impl Args {
+    /// Reads the command line. A variable of the environment that is empty counts as unset.
+    pub(crate) fn read(line: impl IntoIterator<Item = OsString>) -> clap::error::Result<Self> {
+        let mut command = Self::command().mut_args(|argument| {
+            let variable = argument.get_env().and_then(std::env::var_os);
+            match variable.is_some_and(|value| value.is_empty()) {
+                true => argument.env(Resettable::Reset),
+                false => argument,
+            }
+        });
+        let read =
+            command.try_get_matches_from_mut(line).and_then(|matches| Self::from_arg_matches(&matches));
+        read.map_err(|error| cut_echo(error.with_cmd(&command)))
+    }
+}
+
+/// Cuts what the message repeats of the command line, so that the reason is not lost behind it.
+fn cut_echo(mut error: clap::Error) -> clap::Error {
+    const SHOWN: usize = 60;
+    for kind in [ContextKind::InvalidValue, ContextKind::InvalidSubcommand, ContextKind::InvalidArg] {
+        if let Some(ContextValue::String(text)) = error.get(kind)
+            && text.len() > SHOWN
+        {
+            let shown: String = text.chars().take(SHOWN).collect();
+            error.insert(kind, ContextValue::String(format!("{shown}...")));
+        }
+    }
+    error
 }
 
 impl Command {
@@ -311,7 +344,13 @@ impl Import {
 impl Export {
     /// What to write.
     pub(crate) fn format(&self) -> Result<Format, Failure> {
-        self.format.or_else(|| Format::of(self.output.as_deref()?)).ok_or_else(which_format)
+        self.format.or_else(|| Format::of(self.file()?)).ok_or_else(which_format)
+    }
+
+    /// Where to write; none for standard output.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        // The device would be another name of the stream that is open anyway.
+        self.output.as_deref().filter(|path| !["-", "/dev/stdout"].map(Path::new).contains(path))
     }
 }
 
@@ -344,7 +383,6 @@ fn version(text: &str) -> Result<Version, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
     use clap::error::ErrorKind;
 
     fn parse(line: &str) -> Result<Args, ErrorKind> {
@@ -381,7 +419,8 @@ mod tests {
             ("rdb cas k v --absent --present", ErrorKind::ArgumentConflict),
             ("rdb cas k v --absent --expect-version 7", ErrorKind::ArgumentConflict),
             ("rdb cas k v --expect-version 7 --expect old", ErrorKind::ArgumentConflict),
-            ("rdb cas k v --delete --absent", ErrorKind::ArgumentConflict),
+            ("rdb cas k v --delete --present", ErrorKind::ArgumentConflict),
+            ("rdb cas k --delete --absent", ErrorKind::ArgumentConflict),
             ("rdb cas k v --expect-version 0", ErrorKind::ValueValidation),
         ] {
             assert_eq!(parse(line).unwrap_err(), kind, "{line}");

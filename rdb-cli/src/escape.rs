@@ -15,15 +15,15 @@ pub(crate) fn escape(bytes: &[u8]) -> String {
     text
 }
 
-/// The same, cut to what fits into a line of a table.
-pub(crate) fn escape_cut(bytes: &[u8]) -> String {
+/// The same, cut to what fits into a line of a table; what was cut is said with `advice`.
+pub(crate) fn escape_cut(bytes: &[u8], advice: &str) -> String {
     const SHOWN: usize = 100;
     if bytes.len() <= SHOWN {
         return escape(bytes);
     }
     // Not through the middle of a character, where it is text.
     let end = (SHOWN - 3..=SHOWN).rev().find(|end| bytes[*end] & 0xc0 != 0x80).unwrap_or(SHOWN);
-    format!("{}... ({} bytes)", escape(&bytes[..end]), bytes.len())
+    format!("{}... ({} bytes{advice})", escape(&bytes[..end]), bytes.len())
 }
 
 #[cfg(test)]
@@ -40,10 +40,10 @@ mod tests {
 
     #[test]
     fn a_long_value_is_cut_between_characters() {
-        assert_eq!(escape_cut(&[b'x'; 100]).len(), 100);
+        assert_eq!(escape_cut(&[b'x'; 100], "").len(), 100);
         let text = "ü".repeat(60);
-        assert_eq!(escape_cut(text.as_bytes()), format!("{}... (120 bytes)", "ü".repeat(50)));
+        assert_eq!(escape_cut(text.as_bytes(), ""), format!("{}... (120 bytes)", "ü".repeat(50)));
         let text = format!("x{text}");
-        assert_eq!(escape_cut(text.as_bytes()), format!("x{}... (121 bytes)", "ü".repeat(49)));
+        assert_eq!(escape_cut(text.as_bytes(), ""), format!("x{}... (121 bytes)", "ü".repeat(49)));
     }
 }

@@ -2,6 +2,9 @@ use std::io;
 
 use rdb_client::{Error, ErrorKind};
 
+/// What an unknown outcome means.
+const MAY_BE: &str = "may have been applied";
+
 /// How a command ended, as its exit code tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -11,7 +14,9 @@ pub(crate) enum Exit {
     NotFound,
     Conflict,
     Unavailable,
+    HungUp,
     Interrupted,
+    Terminated,
 }
 
 impl Exit {
@@ -23,7 +28,10 @@ impl Exit {
             Self::NotFound => 3,
             Self::Conflict => 4,
             Self::Unavailable => 5,
+            // As shells have it: 128 and the signal.
+            Self::HungUp => 129,
             Self::Interrupted => 130,
+            Self::Terminated => 143,
         }
     }
 }
@@ -44,6 +52,15 @@ impl Failure {
     /// What cannot be read, written or started.
     pub(crate) fn io(what: &str, error: &io::Error) -> Self {
         Self::new(Exit::Error, format!("{what}: {error}"))
+    }
+
+    /// What kept the client from connecting: an endpoint that is none, or no node where it points.
+    pub(crate) fn connect(error: Error) -> Self {
+        match error.kind() {
+            ErrorKind::InvalidArgument => Self::new(Exit::Usage, error.report()),
+            ErrorKind::Unsupported => Self::new(Exit::Unavailable, error.report()),
+            _ => Self { exit: Exit::Unavailable, ..Self::from(error) },
+        }
     }
 
     /// Standard output cannot be written. A reader who has read enough is no failure.
@@ -78,7 +95,7 @@ impl Failure {
         self.exit
     }
 
-    #[cfg(test)]
+    /// What there is to say.
     pub(crate) fn message(&self) -> &str {
         &self.message
     }
@@ -100,7 +117,9 @@ impl From<Error> for Failure {
         };
         let report = error.report();
         let message = match error.kind() {
-            ErrorKind::Unknown => format!("outcome unknown, the write may have been applied: {report}"),
+            // Some messages say it themselves.
+            ErrorKind::Unknown if report.contains(MAY_BE) => format!("outcome unknown: {report}"),
+            ErrorKind::Unknown => format!("outcome unknown, the write {MAY_BE}: {report}"),
             kind => format!("{kind}: {report}"),
         };
         Self { exit, message }
@@ -120,9 +139,11 @@ mod tests {
             Exit::NotFound,
             Exit::Conflict,
             Exit::Unavailable,
+            Exit::HungUp,
             Exit::Interrupted,
+            Exit::Terminated,
         ];
-        assert_eq!(exits.map(Exit::code), [0, 1, 2, 3, 4, 5, 130]);
+        assert_eq!(exits.map(Exit::code), [0, 1, 2, 3, 4, 5, 129, 130, 143]);
     }
 
     #[test]
@@ -134,8 +155,15 @@ mod tests {
             };
             assert_eq!(Failure::from(Error::new(kind, "no")).exit(), expected, "{kind}");
         }
-        let unknown = Failure::from(Error::new(ErrorKind::Unknown, "no answer"));
-        assert!(unknown.message().contains("may have been applied"));
+    }
+
+    #[test]
+    fn an_unknown_outcome_says_once_that_the_write_may_have_been_applied() {
+        for message in ["no answer", "no answer; the write may have been applied"] {
+            let unknown = Failure::from(Error::new(ErrorKind::Unknown, message));
+            assert!(unknown.message().starts_with("outcome unknown"), "{}", unknown.message());
+            assert_eq!(unknown.message().matches(MAY_BE).count(), 1, "{}", unknown.message());
+        }
     }
 
     #[test]

@@ -48,6 +48,9 @@ impl Format {
 
     /// Reads a line, without its newline.
     pub(crate) fn decode(self, line: &[u8], limits: &Limits) -> Result<(Key, Bytes), String> {
+        if line.is_empty() {
+            return Err("empty line".to_owned());
+        }
         let (key, value) = match self {
             Self::Tsv => {
                 let tab = line.iter().position(|byte| *byte == b'\t').ok_or("there is no TAB")?;
@@ -58,7 +61,7 @@ impl Format {
                 (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value))
             }
             Self::Jsonl => {
-                let line: JsonLine<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+                let line: JsonLine<'_> = serde_json::from_slice(line).map_err(|error| reason(&error))?;
                 let decode = |name: &str, text: &str| {
                     let bytes = BASE64_STANDARD.decode(text);
                     bytes.map(Bytes::from).map_err(|error| format!("{name} is not base64: {error}"))
@@ -103,6 +106,11 @@ impl Format {
             }
         }
     }
+}
+
+/// Why a line is no JSON. Its number is for the reader of the file to tell: to the parser each is the first.
+fn reason(error: &serde_json::Error) -> String {
+    error.to_string().replace(&format!(" at line {} column ", error.line()), " at column ")
 }
 
 #[cfg(test)]
@@ -165,6 +173,16 @@ mod tests {
         ] {
             assert!(decode(Format::Jsonl, line.as_bytes()).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_reason_tells_the_column_and_leaves_the_line_to_the_reader() {
+        for format in [Format::Tsv, Format::Jsonl] {
+            assert_eq!(decode(format, b"").unwrap_err(), "empty line");
+        }
+        assert_eq!(decode(Format::Jsonl, b"{]").unwrap_err(), "key must be a string at column 2");
+        let missing = decode(Format::Jsonl, br#"{"key":"YQ=="}"#).unwrap_err();
+        assert_eq!(missing, "missing field `value` at column 14");
     }
 
     #[test]

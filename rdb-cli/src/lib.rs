@@ -5,6 +5,8 @@
 
 mod args;
 mod command;
+mod count;
+mod destination;
 mod duration;
 mod escape;
 mod failure;
@@ -12,14 +14,13 @@ mod format;
 mod lines;
 mod output;
 mod progress;
+mod signals;
 mod value;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
 use rdb_client::{Client, RetryPolicy};
-use tokio::signal::ctrl_c;
 
 use args::{Args, Command, Connection};
 use failure::{Exit, Failure};
@@ -27,7 +28,7 @@ use output::Output;
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match Args::read(std::env::args_os()) {
         Ok(args) => args,
         Err(error) => error.exit(),
     };
@@ -56,11 +57,7 @@ async fn run(args: Args) -> Result<(), Failure> {
         Command::Cas(cas) => command::cas(&client, cas, out).await?,
         Command::Scan(scan) => command::scan(&client, &scan, out).await?,
         Command::Import(import) => command::import(Arc::new(client), import, out).await?,
-        // Ended by us rather than by the signal, so that the unfinished file goes away.
-        Command::Export(export) => tokio::select! {
-            done = command::export(&client, export, out) => done?,
-            Ok(()) = ctrl_c() => return Err(Failure::new(Exit::Interrupted, "interrupted; export is not whole")),
-        },
+        Command::Export(export) => return command::export(Arc::new(client), export, output).await,
         Command::Status => command::status(&client, &args.connection.endpoints, out).await?,
         Command::Health => command::health(&client, out).await?,
     }
@@ -74,5 +71,5 @@ async fn connect(connection: &Connection) -> Result<Client, Failure> {
         .connect_timeout(connection.connect_timeout)
         .retry(RetryPolicy::default())
         .connect();
-    Ok(client.await?)
+    client.await.map_err(Failure::connect)
 }

@@ -96,14 +96,14 @@ impl Output {
                 Some(record) => self.fields(&[entry.key.as_bytes(), &record.value]),
                 None => self.fields(&[entry.key.as_bytes()]),
             }),
-            Print::Table => self.rows(entries, escape_cut),
+            Print::Table => self.rows(entries, |value| escape_cut(value, "")),
         }
     }
 
-    /// Writes one entry; in a table its value is whole.
+    /// Writes one entry; a table says how to see all of a long value.
     pub(crate) fn entry(&mut self, entry: &Entry) -> Result<(), Failure> {
         match self.print {
-            Print::Table => self.rows(std::slice::from_ref(entry), escape),
+            Print::Table => self.rows(std::slice::from_ref(entry), |value| escape_cut(value, "; use -o raw")),
             Print::Json | Print::Raw => self.entries(std::slice::from_ref(entry)),
         }
     }

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::count;
+
 /// Shows on standard error how far a transfer is, where that is a terminal.
 pub(crate) struct Progress {
     bar: ProgressBar,
@@ -27,7 +29,7 @@ impl Progress {
     /// So much is done.
     pub(crate) fn advance(&self, bytes: u64, records: u64) {
         self.bar.inc(bytes);
-        self.bar.set_message(format!("{records} records"));
+        self.bar.set_message(count::records(records));
     }
 }
 

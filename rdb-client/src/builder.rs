@@ -78,7 +78,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long connecting may take, all endpoints together (3 s).
+    /// How long connecting may take, all endpoints together (3 s); never longer than a request may.
     #[must_use]
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
@@ -108,6 +108,11 @@ impl ClientBuilder {
         self.stream_window_bytes = stream_bytes;
         self.connection_window_bytes = connection_bytes;
         self
+    }
+
+    /// How long connecting may really take.
+    pub(crate) fn dial_limit(&self) -> Duration {
+        self.connect_timeout.min(self.timeout)
     }
 
     /// Connects, and asks the node what it is.

@@ -21,7 +21,7 @@ impl Deadline {
         Self(Instant::now() + timeout.min(FAR))
     }
 
-    fn left(self) -> Duration {
+    pub(crate) fn left(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 

@@ -20,7 +20,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::builder::ClientBuilder;
 use crate::call::{Deadline, Tell, attempt, repeat};
-use crate::endpoint::{Endpoint, dial};
+use crate::endpoint::{Endpoint, dial, speaks_http2};
 use crate::node::{Health, NodeStatus};
 use crate::retry::RetryPolicy;
 use crate::scan::{ScanParts, malformed};
@@ -72,14 +72,21 @@ impl Client {
         let endpoints: Vec<_> =
             settings.endpoints.iter().map(|text| Endpoint::parse(text)).collect::<Result<_>>()?;
         let wire = wire(&settings, &endpoints)?;
-        let deadline = Deadline::after(settings.connect_timeout);
+        let deadline = Deadline::after(settings.dial_limit());
         let mut node = NodeClient::new(wire.clone());
         let info = attempt(Call::Read, deadline, Tell::Deadline, v1::InfoRequest {}, |request| async move {
             node.info(request).await
         });
-        let info = info.await.map_err(|error| {
-            Error::new(error.kind(), "cannot connect").with("endpoints", Names(&endpoints)).because(error)
-        })?;
+        let info = match info.await {
+            Ok(info) => info,
+            Err(error) => {
+                let (kind, message) = match is_stranger(&error, &endpoints, deadline).await {
+                    true => (ErrorKind::Unsupported, "cannot connect: no FlareDB node answers there"),
+                    false => (error.kind(), "cannot connect"),
+                };
+                return Err(Error::new(kind, message).with("endpoints", Names(&endpoints)).because(error));
+            }
+        };
         let engine = info.engine.ok_or_else(|| malformed("node does not say what it is"))?;
         let mut engine = EngineInfo::try_from(engine)?;
         // What the node can do and this client cannot carry, this engine does not do (C18).
@@ -295,6 +302,20 @@ impl fmt::Display for Names<'_> {
     }
 }
 
+/// Whether what failed to say what it is certainly is no FlareDB node.
+async fn is_stranger(error: &Error, endpoints: &[Endpoint], deadline: Deadline) -> bool {
+    match error.kind() {
+        ErrorKind::Unsupported => true,
+        // The error does not tell: a connection that breaks over an answer that is no HTTP/2 may take the
+        // request with it before anyone knows why. So the answer itself is looked at.
+        ErrorKind::Unavailable => {
+            let look = async { Ok(speaks_http2(endpoints, deadline.left()).await.unwrap_or(true)) };
+            matches!(deadline.bound(look).await, Ok(false))
+        }
+        _ => false,
+    }
+}
+
 pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "client is closed")
 }
@@ -310,7 +331,7 @@ fn wire(settings: &ClientBuilder, endpoints: &[Endpoint]) -> Result<Wire> {
         .keep_alive_while_idle(true)
         .initial_stream_window_size(settings.stream_window_bytes)
         .initial_connection_window_size(settings.connection_window_bytes);
-    let (endpoints, limit) = (Arc::<[Endpoint]>::from(endpoints), settings.connect_timeout);
+    let (endpoints, limit) = (Arc::<[Endpoint]>::from(endpoints), settings.dial_limit());
     let connector = tower::service_fn(move |_| {
         let endpoints = Arc::clone(&endpoints);
         async move { dial(&endpoints, limit).await.map(TokioIo::new) }

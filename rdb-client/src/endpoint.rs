@@ -3,6 +3,7 @@ use std::io;
 use std::time::Duration;
 
 use rdb_engine_api::{Error, ErrorKind, Result};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tonic::codegen::http::Uri;
@@ -86,6 +87,21 @@ pub(crate) async fn dial(endpoints: &[Endpoint], limit: Duration) -> io::Result<
         failure = io::Error::new(error.kind(), format!("{endpoint}: {error}"));
     }
     Err(failure)
+}
+
+/// Whether the answer to HTTP/2's greeting is HTTP/2's; an error where none comes.
+pub(crate) async fn speaks_http2(endpoints: &[Endpoint], limit: Duration) -> io::Result<bool> {
+    /// The preface, and settings without any.
+    const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    /// Length, type, flags and stream.
+    const FRAME_HEAD: usize = 9;
+    const TYPE: usize = 3;
+    const SETTINGS: u8 = 4;
+    let mut stream = dial(endpoints, limit).await?;
+    stream.write_all(GREETING).await?;
+    let mut head = [0; FRAME_HEAD];
+    stream.read_exact(&mut head).await?;
+    Ok(head[TYPE] == SETTINGS)
 }
 
 #[cfg(test)]

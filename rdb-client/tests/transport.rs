@@ -97,3 +97,23 @@ async fn a_stream_that_was_reset_for_another_reason_may_have_been_applied() {
         assert_eq!(writes.load(Ordering::SeqCst), 1, "{reason:?}");
     }
 }
+
+#[tokio::test]
+async fn a_server_that_is_no_node_is_unsupported() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    let head = Response::builder().status(404).header("content-type", "text/html");
+                    respond.send_response(head.body(()).unwrap(), true).unwrap();
+                }
+            });
+        }
+    });
+    let error = Client::connect(address).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().starts_with("cannot connect: no FlareDB node answers there"), "{error}");
+}

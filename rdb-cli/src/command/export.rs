@@ -1,25 +1,64 @@
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use rdb_client::{Engine, KeyRange, Scan, Version};
 use serde_json::json;
-use tempfile::NamedTempFile;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::args;
+use crate::count;
+use crate::destination::Destination;
 use crate::failure::{Exit, Failure};
 use crate::format::Format;
 use crate::output::{Output, Print};
 use crate::progress::Progress;
+use crate::signals::{self, Signals};
 
-/// Writes all records of one view.
-pub(crate) async fn export(engine: &dyn Engine, args: args::Export, out: &mut Output) -> Result<(), Failure> {
+/// How long an export that is to end may take to remove what is not whole.
+const CLEAN_UP: Duration = Duration::from_secs(1);
+
+/// Writes all records of one view, until the end or a signal.
+pub(crate) async fn export(
+    engine: Arc<dyn Engine>,
+    args: args::Export,
+    mut out: Output,
+) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let runtime = Handle::current();
+    // On a thread of its own: a reader who takes nothing blocks the writing, but must not block the signals.
+    let mut export = spawn_blocking(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                done = write(&*engine, &args, &mut out) => done,
+                // What is not whole goes away with the writing that is dropped here.
+                _ = stopped => Ok(()),
+            }
+        })
+    });
+    let exit = tokio::select! {
+        done = &mut export => {
+            return done.unwrap_or_else(|error| Err(Failure::new(Exit::Error, format!("export died: {error}"))));
+        }
+        exit = signals.next() => exit,
+    };
+    drop(stop);
+    // It has nothing to add: whether it ends in time or hangs in a pipe, the signal ends it.
+    let _ = timeout(CLEAN_UP, export).await;
+    Err(Failure::new(exit, format!("{}; export is not whole", signals::name(exit))))
+}
+
+async fn write(engine: &dyn Engine, args: &args::Export, out: &mut Output) -> Result<(), Failure> {
     let format = args.format()?;
-    let scan = Scan::new(KeyRange::prefix(args.prefix.unwrap_or_default()));
-    let (count, version) = match args.output {
+    let scan = Scan::new(KeyRange::prefix(args.prefix.clone().unwrap_or_default()));
+    let (count, version) = match args.file() {
         None => records(engine, scan, format, |lines| out.bytes(lines)).await?,
         Some(path) => {
-            let mut file = UnfinishedFile::create(path)?;
+            let mut file = Destination::open(path)?;
             let done = records(engine, scan, format, |lines| file.write(lines)).await?;
             file.finish()?;
             if out.print == Print::Json {
@@ -29,7 +68,7 @@ pub(crate) async fn export(engine: &dyn Engine, args: args::Export, out: &mut Ou
         }
     };
     out.finish()?;
-    eprintln!("exported {count} records at version {version}");
+    eprintln!("exported {} at version {version}", count::records(count));
     Ok(())
 }
 
@@ -56,46 +95,4 @@ async fn records(
         progress.advance(lines.len() as u64, count);
     }
     Ok((count, view.version))
-}
-
-/// A file under a temporary name, which takes its own name only when it is whole, and goes away otherwise.
-struct UnfinishedFile {
-    file: NamedTempFile,
-    path: PathBuf,
-}
-
-impl UnfinishedFile {
-    fn create(path: PathBuf) -> Result<Self, Failure> {
-        // In the same directory: a rename does not cross file systems.
-        let directory = match path.parent() {
-            Some(directory) if directory != Path::new("") => directory,
-            _ => Path::new("."),
-        };
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".rdb-export-");
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            // As any other new file: the process's mask decides.
-            builder.permissions(std::fs::Permissions::from_mode(0o666));
-        }
-        let file = builder.tempfile_in(directory);
-        let file = file.map_err(|error| Failure::io(&format!("cannot write {}", path.display()), &error))?;
-        Ok(Self { file, path })
-    }
-
-    fn write(&mut self, lines: &[u8]) -> Result<(), Failure> {
-        let written = self.file.write_all(lines);
-        written.map_err(|error| Failure::io(&format!("cannot write {}", self.path.display()), &error))
-    }
-
-    /// Makes it safe, then gives it its name.
-    fn finish(self) -> Result<(), Failure> {
-        let Self { file, path } = self;
-        let done = file.as_file().sync_all().and_then(|()| {
-            file.persist(&path)?;
-            Ok(())
-        });
-        done.map_err(|error| Failure::io(&format!("cannot write {}", path.display()), &error))
-    }
 }

@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,16 +7,17 @@ use rdb_client::{Batch, Bytes, Durability, Engine, ErrorKind, Key, Outcome, Vers
 use serde_json::json;
 use tokio::fs::File;
 use tokio::io::{AsyncBufRead, BufReader};
-use tokio::signal::ctrl_c;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use crate::args;
+use crate::count;
 use crate::failure::{Exit, Failure};
 use crate::format::Format;
 use crate::lines::{LineError, Lines};
 use crate::output::{Output, Print};
 use crate::progress::Progress;
+use crate::signals::{self, Signals};
 
 /// The most records of a batch.
 const BATCH_RECORDS: usize = 1_000;
@@ -37,19 +38,14 @@ pub(crate) async fn import(
     options.durability = args.write.durability;
     let begun = Instant::now();
     let mut import = Import::new(engine, options, Progress::begin(size));
-    let ended = import.run(source, format).await;
+    let ended = import.run(source, format, &mut Signals::listen()?).await;
+    let note = import.note();
     let Import { done, progress, .. } = import;
     // Leaves the line to what is said next.
     drop(progress);
     match ended {
         Ok(()) => summary(&done, begun.elapsed().as_secs_f64(), out),
-        Err(failure) => {
-            let note = format!(
-                "{} records had been acknowledged; importing the same file again is safe",
-                done.records
-            );
-            Err(failure.note(&note))
-        }
+        Err(failure) => Err(failure.note(&note)),
     }
 }
 
@@ -83,8 +79,9 @@ fn summary(done: &Done, seconds: f64, out: &mut Output) -> Result<(), Failure> {
     }
     let durability = durability.map(|level| format!(", {level}")).unwrap_or_default();
     out.line(&format!(
-        "imported {} records ({} bytes) in {seconds:.2} s, {rate:.0} records/s{durability}",
-        done.records, done.bytes
+        "imported {} ({} bytes) in {seconds:.2} s, {rate:.0} records/s{durability}",
+        count::records(done.records),
+        done.bytes
     ))
 }
 
@@ -133,6 +130,12 @@ struct Import {
     /// The keys of the batches under way.
     keys: HashMap<u64, HashSet<Key>>,
     sent: u64,
+    /// The first lines of the batches that were sent and not acknowledged.
+    unacknowledged: BTreeSet<u64>,
+    /// The last line that was taken into a batch.
+    last_line: u64,
+    /// Of the batches that failed, the one with the lowest lines.
+    failed: Option<(u64, Failure)>,
 }
 
 impl Import {
@@ -146,53 +149,68 @@ impl Import {
             flights: JoinSet::new(),
             keys: HashMap::new(),
             sent: 0,
+            unacknowledged: BTreeSet::new(),
+            last_line: 0,
+            failed: None,
         }
     }
 
-    /// Reads and stores until the end, a failure, or an interruption. Whatever ends it, what was sent is
-    /// waited for, so that the count of what was acknowledged is exact.
-    async fn run(&mut self, source: Source, format: Format) -> Result<(), Failure> {
-        let ended = self.read(source, format).await;
-        // Lines before one that makes no sense are stored; after a failed batch or an interruption no more
-        // is begun.
-        let flush = match &ended {
-            Ok(()) | Err(Stop::Malformed(_)) => self.send().await,
-            Err(Stop::Failed(_)) => Ok(()),
+    /// Reads and stores until the end, a failure, or a signal. Whatever ends it, what was sent is waited
+    /// for, so that the count of what was acknowledged is exact.
+    async fn run(&mut self, source: Source, format: Format, signals: &mut Signals) -> Result<(), Failure> {
+        let ended = tokio::select! {
+            biased;
+            exit = signals.next() => Err(Stop::Ended(Failure::new(exit, signals::name(exit)))),
+            ended = self.read(source, format) => ended,
         };
-        let mut landed = Ok(());
+        // Lines before one that makes no sense are stored; after a failed batch or a signal no more is begun.
+        if let Ok(()) | Err(Stop::Malformed(_)) = &ended
+            && self.failed.is_none()
+        {
+            tokio::select! {
+                biased;
+                exit = signals.next() => return Err(abandoned(exit)),
+                _ = self.send() => {}
+            }
+        }
         loop {
-            let next = tokio::select! {
+            let flight = tokio::select! {
                 next = self.flights.join_next() => next,
-                Ok(()) = ctrl_c() => {
-                    let message = "interrupted; batches were under way and may have been stored as well";
-                    return Err(Failure::new(Exit::Interrupted, message));
-                }
+                exit = signals.next() => return Err(abandoned(exit)),
             };
-            let Some(flight) = next else { break };
-            // The first failure is the one to tell.
-            landed = landed.and(self.land(flight));
+            let Some(flight) = flight else { break };
+            // Noted where it failed: the failure with the lowest lines is told when all have landed.
+            let _ = self.land(flight);
         }
-        match ended {
-            Ok(()) => flush.and(landed),
+        let failed = self.failed.take().map(|(_, failure)| failure);
+        match (ended, failed) {
+            (Err(Stop::Ended(failure)), None) => Err(failure),
+            (Err(Stop::Ended(failure)), Some(failed)) => Err(failure.note(failed.message())),
             // The batch that failed is why the malformed line's predecessors are not all stored.
-            Err(Stop::Malformed(failure)) => flush.and(landed).and(Err(failure)),
-            Err(Stop::Failed(failure)) => Err(failure),
+            (_, Some(failed)) => Err(failed),
+            (Err(Stop::Malformed(failure)), None) => Err(failure),
+            (Ok(()) | Err(Stop::Failed), None) => Ok(()),
         }
+    }
+
+    /// What was acknowledged. Batches are answered in any order, so the count alone does not say which lines
+    /// were; the line before which nothing is missing does.
+    fn note(&self) -> String {
+        let waiting = (!self.next.batch.is_empty()).then_some(self.next.first_line);
+        let first = self.unacknowledged.first().copied().or(waiting).unwrap_or(self.last_line + 1);
+        let records = count::records(self.done.records);
+        let lines = match first {
+            1 => String::new(),
+            _ => format!("; all lines before {first} were acknowledged"),
+        };
+        format!("{records} had been acknowledged{lines}; importing the same file again is safe")
     }
 
     async fn read(&mut self, source: Source, format: Format) -> Result<(), Stop> {
         let limits = self.engine.info().limits.clone();
         let mut lines = Lines::new(source, format.max_line_bytes(&limits));
-        let mut interrupted = std::pin::pin!(ctrl_c());
         loop {
-            let line = tokio::select! {
-                biased;
-                Ok(()) = &mut interrupted => {
-                    return Err(Stop::Failed(Failure::new(Exit::Interrupted, "interrupted")));
-                }
-                line = lines.next() => line,
-            };
-            let decoded = match line {
+            let decoded = match lines.next().await {
                 Ok(None) => return Ok(()),
                 Ok(Some((line, bytes))) => format.decode(line, &limits).map(|record| (record, bytes)),
                 Err(LineError::TooLong { limit }) => Err(format!("is longer than {limit} bytes")),
@@ -204,11 +222,11 @@ impl Import {
             let ((key, value), bytes) = decoded.map_err(|reason| {
                 Stop::Malformed(Failure::new(Exit::Error, format!("line {number}: {reason}")))
             })?;
-            self.add(key, value, number, bytes).await.map_err(Stop::Failed)?;
+            self.add(key, value, number, bytes).await?;
         }
     }
 
-    async fn add(&mut self, key: Key, value: Bytes, line: u64, bytes: u64) -> Result<(), Failure> {
+    async fn add(&mut self, key: Key, value: Bytes, line: u64, bytes: u64) -> Result<(), Stop> {
         let limits = &self.engine.info().limits;
         let record = key.len() + value.len();
         let full = self.next.batch.len() >= BATCH_RECORDS.min(limits.max_batch_len)
@@ -221,6 +239,7 @@ impl Import {
             next.first_line = line;
         }
         next.last_line = line;
+        self.last_line = line;
         next.bytes += bytes;
         next.batch_bytes += record;
         next.keys.insert(key.clone());
@@ -229,7 +248,7 @@ impl Import {
     }
 
     /// Sends what has been gathered, as soon as there is room and none of its keys is under way.
-    async fn send(&mut self) -> Result<(), Failure> {
+    async fn send(&mut self) -> Result<(), Stop> {
         if self.next.batch.is_empty() {
             return Ok(());
         }
@@ -243,6 +262,7 @@ impl Import {
         let (engine, options, number) = (Arc::clone(&self.engine), self.options.clone(), self.sent);
         self.sent += 1;
         self.keys.insert(number, keys);
+        self.unacknowledged.insert(first_line);
         let records = batch.len() as u64;
         self.flights.spawn(async move {
             let result = engine.write(batch, options).await;
@@ -251,14 +271,20 @@ impl Import {
         Ok(())
     }
 
-    fn land(&mut self, flight: Result<Landed, tokio::task::JoinError>) -> Result<(), Failure> {
-        let landed = flight.map_err(|error| {
-            Failure::new(Exit::Error, format!("cannot tell the outcome of a batch: {error}"))
-        })?;
+    /// Notes what became of a batch; a failure stops the import.
+    fn land(&mut self, flight: Result<Landed, JoinError>) -> Result<(), Stop> {
+        let landed = match flight {
+            Ok(landed) => landed,
+            Err(error) => {
+                let message = format!("cannot tell the outcome of a batch: {error}");
+                return Err(self.fail(u64::MAX, Failure::new(Exit::Error, message)));
+            }
+        };
         self.keys.remove(&landed.load);
-        let place = format!("lines {} to {}", landed.first_line, landed.last_line);
-        match landed.result {
+        let Landed { first_line, last_line, .. } = landed;
+        let failure = match landed.result {
             Ok(Outcome::Committed(commit)) => {
+                self.unacknowledged.remove(&first_line);
                 self.done.records += landed.records;
                 self.done.bytes += landed.bytes;
                 self.done.version = self.done.version.max(Some(commit.version));
@@ -266,23 +292,42 @@ impl Import {
                     self.done.durability.map_or(commit.durability, |level| level.min(commit.durability));
                 self.done.durability = Some(weakest);
                 self.progress.advance(landed.bytes, self.done.records);
-                Ok(())
+                return Ok(());
             }
             Ok(outcome) => {
-                let message = format!("{}: a put ended in {outcome:?}", ErrorKind::Internal);
-                Err(Failure::new(Exit::Error, message).at(&place))
+                Failure::new(Exit::Error, format!("{}: a put ended in {outcome:?}", ErrorKind::Internal))
             }
-            Err(error) => Err(Failure::from(error).at(&place)),
-        }
+            Err(error) => Failure::from(error),
+        };
+        let place = match first_line == last_line {
+            true => format!("line {first_line}"),
+            false => format!("lines {first_line} to {last_line}"),
+        };
+        Err(self.fail(first_line, failure.at(&place)))
     }
+
+    fn fail(&mut self, first_line: u64, failure: Failure) -> Stop {
+        if self.failed.as_ref().is_none_or(|(lowest, _)| first_line < *lowest) {
+            self.failed = Some((first_line, failure));
+        }
+        Stop::Failed
+    }
+}
+
+/// The second signal, or one while only answers are awaited.
+fn abandoned(exit: Exit) -> Failure {
+    let name = signals::name(exit);
+    Failure::new(exit, format!("{name}; batches were under way and may have been stored as well"))
 }
 
 /// Why reading ended before the end.
 enum Stop {
     /// The file cannot be read on, but what was read can be stored.
     Malformed(Failure),
-    /// Nothing more is to be stored.
-    Failed(Failure),
+    /// A batch failed, which is noted; nothing more is to be stored.
+    Failed,
+    /// A signal came; nothing more is to be stored.
+    Ended(Failure),
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use rdb_client::{Engine, Entry, KeyRange, Scan};
 use serde_json::json;
 
 use crate::args;
+use crate::count::records;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, Print};
 
@@ -35,7 +36,7 @@ pub(crate) async fn scan(engine: &dyn Engine, args: &args::Scan, out: &mut Outpu
         (true, _) => out.line(&count.to_string()),
         (false, Print::Table) => {
             out.finish()?;
-            eprintln!("{count} records at version {}", view.version);
+            eprintln!("{} at version {}", records(count), view.version);
             Ok(())
         }
         (false, _) => Ok(()),

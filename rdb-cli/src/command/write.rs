@@ -42,9 +42,17 @@ pub(crate) async fn cas(engine: &dyn Engine, args: args::Cas, out: &mut Output) 
     let outcome = engine.write(batch, options(&args.write)).await?;
     show(&outcome, out)?;
     match outcome {
-        Outcome::Conflict(_) => {
+        Outcome::Conflict(conflict) => {
             out.finish()?;
-            Err(Failure::new(Exit::Conflict, "conflict: the record is not as expected; nothing was changed"))
+            let key = &conflict.key;
+            let message = match &conflict.current {
+                None => format!("conflict: there is no record; nothing was changed. key=`{key}`"),
+                Some(record) => format!(
+                    "conflict: the record is not as expected; nothing was changed. key=`{key}`, version=`{}`",
+                    record.version
+                ),
+            };
+            Err(Failure::new(Exit::Conflict, message))
         }
         Outcome::Committed(_) | Outcome::Unchanged(_) => Ok(()),
     }

@@ -71,7 +71,21 @@ pub(crate) async fn serve_engine<E: Engine>(engine: Arc<E>) -> Node {
 
 /// Starts `rdb` with all its streams piped.
 pub(crate) fn start<S: AsRef<OsStr>>(endpoint: &str, args: impl IntoIterator<Item = S>) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rdb"));
+    begin(Command::new(env!("CARGO_BIN_EXE_rdb")), endpoint, args)
+}
+
+/// The same, by way of another program: what is in `line`, which is to run what comes behind it.
+pub(crate) fn start_through<S: AsRef<OsStr>>(
+    line: &[&str],
+    endpoint: &str,
+    args: impl IntoIterator<Item = S>,
+) -> Child {
+    let mut command = Command::new(line[0]);
+    command.args(&line[1..]).arg(env!("CARGO_BIN_EXE_rdb"));
+    begin(command, endpoint, args)
+}
+
+fn begin<S: AsRef<OsStr>>(mut command: Command, endpoint: &str, args: impl IntoIterator<Item = S>) -> Child {
     for name in ["PRINT", "TIMEOUT", "CONNECT_TIMEOUT"] {
         command.env_remove(format!("FLAREDB_{name}"));
     }

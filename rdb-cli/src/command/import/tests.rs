@@ -94,11 +94,16 @@ impl Engine for Overtaken {
 }
 
 async fn run(engine: &Arc<Overtaken>, text: String) -> (Result<(), Failure>, Done) {
+    let (ended, import) = run_whole(engine, text).await;
+    (ended, import.done)
+}
+
+async fn run_whole(engine: &Arc<Overtaken>, text: String) -> (Result<(), Failure>, Import) {
     let engine: Arc<dyn Engine> = Arc::clone(engine) as _;
     let mut import = Import::new(engine, WriteOptions::default(), Progress::begin(None));
     let source: Source = Box::pin(std::io::Cursor::new(text.into_bytes()));
-    let ended = import.run(source, Format::Tsv).await;
-    (ended, import.done)
+    let ended = import.run(source, Format::Tsv, &mut Signals::listen().unwrap()).await;
+    (ended, import)
 }
 
 /// Lines whose keys come again after `distinct` others.
@@ -169,6 +174,33 @@ async fn a_failed_batch_ends_the_import_with_an_exact_count_of_the_others() {
             assert!(state.arrived < 10, "it went on after the failure");
         });
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_of_lines_agrees_with_the_batch_that_failed() {
+    // The first takes longest: those behind it are answered before.
+    for failing in [0, 2] {
+        let engine = Overtaken::new(Some((failing, ErrorKind::Unknown)));
+        let (ended, import) = run_whole(&engine, lines(20_000, 20_000)).await;
+        let first = failing * 1_000 + 1;
+        let place = format!("lines {first} to {}: ", first + 999);
+        let failure = ended.unwrap_err();
+        assert!(failure.message().starts_with(&place), "{}", failure.message());
+        assert!(import.done.records > failing * 1_000, "others were answered, too");
+        let note = import.note();
+        let before = format!("all lines before {first} were acknowledged");
+        assert_eq!(note.contains(&before), failing > 0, "{note}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_batches_that_failed_the_lower_is_named() {
+    let mut import = run_whole(&Overtaken::new(None), String::new()).await.1;
+    for first in [3_001, 1_001, 2_001] {
+        let _ = import.fail(first, Failure::new(Exit::Error, first.to_string()));
+    }
+    let (_, lowest) = import.failed.unwrap();
+    assert_eq!(lowest.message(), "1001");
 }
 
 #[tokio::test(start_paused = true)]
