@@ -153,15 +153,16 @@ impl RocksStore {
             .ok_or_else(|| Error::new(ErrorKind::Internal, "database is open without its records"))
     }
 
-    /// Before a commit of about so many bytes: where a write buffer is full, syncs the log and lets both
-    /// buffers be written out in the background, which begins a new log. Waits where that would make
-    /// writes stall.
+    /// Before a commit of about so many bytes: where those before it have filled a write buffer, syncs the
+    /// log and lets both buffers be written out in the background, which begins a new log. Waits where that
+    /// would make writes stall.
     fn make_room(&self, bytes: usize) -> Result<()> {
         let buffers = &self.buffers;
-        if buffers.written.fetch_add(bytes, Ordering::Relaxed) + bytes < buffers.look_every {
+        // Without this commit, which is in no buffer yet: its bytes count for the next look.
+        if buffers.written.fetch_add(bytes, Ordering::Relaxed) < buffers.look_every {
             return Ok(());
         }
-        buffers.written.store(0, Ordering::Relaxed);
+        buffers.written.store(bytes, Ordering::Relaxed);
         let families = [self.data()?, self.system()?];
         let is_full = |family, limit: usize| {
             let size = self.db.property_int_value_cf(family, CUR_SIZE_ACTIVE_MEM_TABLE);
