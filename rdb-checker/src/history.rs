@@ -1,0 +1,149 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, BufRead, Write};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Answer, Operation, Outcome, Request};
+
+/// What several callers asked of a store that was empty at first, and what they were answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// The operations, in the order in which they were called.
+    pub operations: Vec<Operation>,
+    /// What else happened: kills, partitions, clock steps. The checkers ignore it.
+    pub notes: Vec<Note>,
+}
+
+/// Something that happened to the store meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// When, on the clock of the operations.
+    pub at: u64,
+    /// What.
+    pub text: String,
+}
+
+/// A line of a history file.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Event {
+    Call { op: u64, process: u64, at: u64, request: Request },
+    Return { op: u64, at: u64, answer: Answer },
+    Note { at: u64, text: String },
+}
+
+impl Event {
+    const fn at(&self) -> u64 {
+        match self {
+            Self::Call { at, .. } | Self::Return { at, .. } | Self::Note { at, .. } => *at,
+        }
+    }
+}
+
+impl History {
+    /// Writes the history as JSON lines, in the order of time: a line for each call, each return, and each
+    /// note. A call without a return is one whose outcome is unknown.
+    pub fn write(&self, mut to: impl Write) -> io::Result<()> {
+        let mut events = Vec::with_capacity(2 * self.operations.len() + self.notes.len());
+        for (op, operation) in (0..).zip(&self.operations) {
+            let (process, at, request) = (operation.process, operation.called, operation.request.clone());
+            events.push(Event::Call { op, process, at, request });
+            if let Some(Outcome { returned, answer }) = operation.outcome.clone() {
+                events.push(Event::Return { op, at: returned, answer });
+            }
+        }
+        events.extend(self.notes.iter().map(|note| Event::Note { at: note.at, text: note.text.clone() }));
+        // Stable: a return stays behind its call where the clock did not advance between them.
+        events.sort_by_key(Event::at);
+        for event in events {
+            serde_json::to_writer(&mut to, &event)?;
+            to.write_all(b"\n")?;
+        }
+        to.flush()
+    }
+
+    /// Reads a history from JSON lines; empty lines are skipped.
+    ///
+    /// # Errors
+    /// Where a line is not an event, or the events do not make a history: a return without a call or before
+    /// it, an answer that does not fit its request.
+    pub fn read(from: impl BufRead) -> Result<Self, FormatError> {
+        let mut history = Self::default();
+        let mut places = HashMap::new();
+        for (number, line) in (1..).zip(from.lines()) {
+            let wrong = |problem: String| FormatError { line: number, problem };
+            let line = line.map_err(|error| wrong(error.to_string()))?;
+            if line.trim().is_empty() {
+                continue;
+            }
+            match serde_json::from_str(&line).map_err(|error| wrong(error.to_string()))? {
+                Event::Call { op, process, at, request } => {
+                    if places.insert(op, history.operations.len()).is_some() {
+                        return Err(wrong(format!("operation {op} was called before")));
+                    }
+                    history.operations.push(Operation { process, request, called: at, outcome: None });
+                }
+                Event::Return { op, at, answer } => {
+                    let place =
+                        places.get(&op).ok_or_else(|| wrong(format!("operation {op} was not called")))?;
+                    let operation = &mut history.operations[*place];
+                    if operation.outcome.is_some() {
+                        return Err(wrong(format!("operation {op} returned before")));
+                    }
+                    operation.outcome = Some(Outcome { returned: at, answer });
+                    well_formed(operation).map_err(wrong)?;
+                }
+                Event::Note { at, text } => history.notes.push(Note { at, text }),
+            }
+        }
+        history.operations.sort_by_key(|operation| operation.called);
+        Ok(history)
+    }
+
+    /// Whether every answer fits its request and comes after it.
+    ///
+    /// # Errors
+    /// In words, what does not fit, with the place of the operation.
+    pub fn check_form(&self) -> Result<(), String> {
+        let check = |(place, operation)| {
+            well_formed(operation).map_err(|problem| format!("operation {place}: {problem}"))
+        };
+        self.operations.iter().enumerate().try_for_each(check)
+    }
+}
+
+fn well_formed(operation: &Operation) -> Result<(), String> {
+    let Some(Outcome { returned, answer }) = &operation.outcome else { return Ok(()) };
+    if *returned < operation.called {
+        return Err(format!("it returned at {returned}, before its call at {}", operation.called));
+    }
+    let fits = match (&operation.request, answer) {
+        (_, Answer::Failed) | (Request::Get { .. }, Answer::Record(_)) => true,
+        (Request::GetMany { keys }, Answer::Records { records, .. }) => records.len() == keys.len(),
+        (Request::Scan { .. }, Answer::Entries { .. })
+        | (Request::Write { .. }, Answer::Committed { .. } | Answer::Unchanged { .. } | Answer::Applied) => {
+            true
+        }
+        (Request::Write { conditions, .. }, Answer::Conflict { index, .. }) => *index < conditions.len(),
+        _ => false,
+    };
+    if fits { Ok(()) } else { Err("its answer does not fit its request".to_owned()) }
+}
+
+/// Why a file is not a history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FormatError {
+    /// The line, from 1.
+    pub line: u64,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl fmt::Display for FormatError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not a history. line=`{}`, problem=`{}`", self.line, self.problem)
+    }
+}
+
+impl std::error::Error for FormatError {}

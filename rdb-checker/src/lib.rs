@@ -1,0 +1,25 @@
+//! Histories of a key-value store under many callers, and two independent checkers that say whether there
+//! is one order of all operations that explains every answer and respects time: whether the history is
+//! linearizable (Herlihy and Wing, 1990).
+//!
+//! | checker | needs | cost | finds |
+//! |---|---|---|---|
+//! | [`version_order`] | a version in every answer | O(n log n) | every violation, of millions of operations |
+//! | [`wgl`] | nothing but answers | exponential in the worst case, bounded by a deadline | every violation, even of the versions' own order |
+//!
+//! A [`History`] comes from a [`Recorder`], which any client can call, or from a file of JSON lines.
+//! Nothing here knows FlareDB.
+
+mod blob;
+mod history;
+mod operation;
+mod recorder;
+mod verdict;
+pub mod version_order;
+pub mod wgl;
+
+pub use blob::Blob;
+pub use history::{FormatError, History, Note};
+pub use operation::{Answer, Condition, Current, Operation, Outcome, Record, Request};
+pub use recorder::{Call, Caller, Recorder};
+pub use verdict::{Verdict, Violation};
