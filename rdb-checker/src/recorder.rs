@@ -8,16 +8,17 @@ use crate::{Answer, History, Note, Operation, Outcome, Request};
 ///
 /// ```
 /// use rdb_checker::{Answer, Recorder, Request, wgl};
-/// # fn send(_: &Request) -> Option<Answer> { Some(Answer::Record(None)) }
+/// # fn send(_: Request) -> Option<Answer> { Some(Answer::Record(None)) }
 ///
 /// let recorder = Recorder::new();
 /// let mut caller = recorder.caller(); // one for each task or thread
-/// let call = caller.call(Request::Get { key: "k".into() });
-/// if let Some(answer) = send(call.request()) {
-///     call.returned(answer); // else it is dropped: its outcome stays unknown
+/// let request = Request::Get { key: "k".into() };
+/// let call = caller.call(request.clone());
+/// if let Some(answer) = send(request) {
+///     call.answered(answer); // else it is dropped: its outcome stays unknown
 /// }
 /// let history = recorder.history();
-/// assert!(wgl::check(&history, std::time::Duration::from_secs(10)).is_linearizable());
+/// println!("{}", wgl::check(&history, std::time::Duration::from_secs(10)));
 /// ```
 #[derive(Clone, Debug)]
 pub struct Recorder {
@@ -61,7 +62,7 @@ impl Recorder {
 
     /// One more caller.
     pub fn caller(&self) -> Caller {
-        let process = self.shared.callers.fetch_add(1, Relaxed);
+        let process = Arc::new(AtomicU64::new(self.shared.callers.fetch_add(1, Relaxed)));
         Caller { shared: Arc::clone(&self.shared), process }
     }
 
@@ -78,55 +79,59 @@ impl Recorder {
     }
 }
 
-/// One of the callers of a [`Recorder`]: it makes one call at a time.
+/// One of the callers of a [`Recorder`]. It makes one call at a time, and the next one after the last has
+/// returned or was given up.
 #[derive(Debug)]
 pub struct Caller {
     shared: Arc<Shared>,
-    process: u64,
+    process: Arc<AtomicU64>,
 }
 
 impl Caller {
     /// Records that a call begins. To be called before the first byte of the request is sent.
-    pub fn call(&mut self, request: Request) -> Call<'_> {
-        let shared = Arc::clone(&self.shared);
-        let mut history = shared.history();
+    pub fn call(&mut self, request: Request) -> Call {
+        let process = self.process.load(Relaxed);
+        let mut history = self.shared.history();
         let place = history.operations.len();
         // Under the lock, so that operations are in the order of their calls.
-        let called = shared.now();
-        let operation = Operation { process: self.process, request: request.clone(), called, outcome: None };
-        history.operations.push(operation);
-        Call { caller: self, place, request, open: true }
+        let called = self.shared.now();
+        history.operations.push(Operation { process, request, called, outcome: None });
+        drop(history);
+        let (shared, process) = (Arc::clone(&self.shared), Arc::clone(&self.process));
+        Call { shared, process, place, returned: None, open: true }
     }
 }
 
-/// A call that has begun. Dropped without an answer, its outcome stays unknown.
+/// A call that has begun. Dropped without an answer, its outcome stays unknown, and its caller goes on
+/// under a new number.
 #[derive(Debug)]
-pub struct Call<'a> {
-    caller: &'a mut Caller,
+pub struct Call {
+    shared: Arc<Shared>,
+    process: Arc<AtomicU64>,
     place: usize,
-    request: Request,
+    returned: Option<u64>,
     open: bool,
 }
 
-impl Call<'_> {
-    /// What is asked.
-    pub const fn request(&self) -> &Request {
-        &self.request
+impl Call {
+    /// Records that the call has returned by now, where the answer is read only later: a scan takes effect
+    /// before its first record is there.
+    pub fn has_returned(&mut self) {
+        self.returned = Some(self.shared.now());
     }
 
     /// Records the answer. To be called as soon as it is decoded.
-    pub fn returned(mut self, answer: Answer) {
-        let returned = self.caller.shared.now();
-        let mut history = self.caller.shared.history();
-        history.operations[self.place].outcome = Some(Outcome { returned, answer });
+    pub fn answered(mut self, answer: Answer) {
+        let returned = self.returned.unwrap_or_else(|| self.shared.now());
+        self.shared.history().operations[self.place].outcome = Some(Outcome { returned, answer });
         self.open = false;
     }
 }
 
-impl Drop for Call<'_> {
+impl Drop for Call {
     fn drop(&mut self) {
         if self.open {
-            self.caller.process = self.caller.shared.callers.fetch_add(1, Relaxed);
+            self.process.store(self.shared.callers.fetch_add(1, Relaxed), Relaxed);
         }
     }
 }

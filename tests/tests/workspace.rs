@@ -6,8 +6,10 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each package of this workspace may depend on, of ours, for other than its tests.
-const OURS: [(&str, &[&str]); 9] = [
-    ("rdb-engine-api", &[]),
+const OURS: [(&str, &[&str]); 10] = [
+    ("rdb-checker", &[]),
+    // For the conformance suite.
+    ("rdb-engine-api", &["rdb-checker"]),
     ("rdb-engine-mem", &["rdb-engine-api"]),
     ("rdb-engine-rocks", &["rdb-engine-api"]),
     ("rdb-engine-sled", &["rdb-engine-api"]),

@@ -5,15 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use rdb_checker::Recorder;
 use tempfile::TempDir;
 
 use super::db::Db;
-use super::{Harness, Running};
+use super::{Case, Group, Harness, Recorded, Running, judged};
 use crate::{EngineInfo, Limits, Result};
 
 /// What a case works with: a directory of its own, and the means to open, reopen and crash the engine.
 pub(super) struct Context {
+    case: &'static str,
     harness: Arc<dyn Harness>,
+    /// Where many callers meet, what they see is judged as a whole.
+    recorder: Option<Recorder>,
     home: TempDir,
     state: Mutex<State>,
 }
@@ -27,13 +31,14 @@ struct State {
 }
 
 impl Context {
-    pub(super) fn new(harness: Arc<dyn Harness>) -> Self {
+    pub(super) fn new(case: &Case, harness: Arc<dyn Harness>) -> Self {
         let home = tempfile::Builder::new().prefix("flaredb-conformance-").tempdir();
         let home = home.expect("the suite can make a temporary directory");
         let directory = home.path().join("data");
         fs::create_dir(&directory).expect("the suite can write in its temporary directory");
         let state = State { directory, copies: 0, limits: Limits::default(), running: None };
-        Self { harness, home, state: Mutex::new(state) }
+        let recorder = (case.group == Group::Concurrency).then(Recorder::new);
+        Self { case: case.name, harness, recorder, home, state: Mutex::new(state) }
     }
 
     pub(super) fn harness(&self) -> &dyn Harness {
@@ -108,7 +113,11 @@ impl Context {
     /// Opens the directory in use again, for cases in which that may fail.
     pub(super) async fn open_again(&self) -> Result<Db> {
         let running = self.open_at(&self.directory()).await?;
-        let db = Db::new(Arc::clone(running.engine()));
+        let engine = Arc::clone(running.engine());
+        let db = Db::new(match &self.recorder {
+            Some(recorder) => Arc::new(Recorded::new(engine, recorder.clone())),
+            None => engine,
+        });
         self.state.lock().running = Some(running);
         Ok(db)
     }
@@ -121,8 +130,12 @@ impl Context {
         }
     }
 
+    /// Ends the case: stops the engine, and lets the checkers judge what was recorded.
     pub(super) async fn finish(&self) {
         self.stop().await;
+        if let Some(recorder) = &self.recorder {
+            judged::judge(self.case, &recorder.history());
+        }
     }
 }
 

@@ -22,6 +22,11 @@
 //! `suite_runs_what_the_engine_declares`, which cannot be left out, prints the whole list past the test
 //! runner's capture and fails where an engine declares something that is then not run.
 //!
+//! # Many callers
+//! What the callers of a case of the concurrency group ask and are answered is recorded, and judged as a
+//! whole by both checkers of `rdb-checker`, whatever else the case asserts. Anyone can record an engine's
+//! callers likewise: [`Recorded`].
+//!
 //! Cases of clause C11, and some of others, need a store that fails on demand; they run on
 //! [`Local`](crate::Local), in this crate's own tests.
 
@@ -34,12 +39,16 @@ mod db;
 mod declared;
 mod durability;
 mod harness;
+mod judged;
 mod lifecycle;
 mod limits;
 mod list;
+mod recorded;
 mod runner;
 mod scan;
 
 use context::Context;
 pub use harness::{Harness, LocalHarness, Running, Skip};
+pub use rdb_checker::Recorder;
+pub use recorded::Recorded;
 pub use runner::{Case, DEADLINE, Failure, Group, Need, Verdict, cases, run, run_case};

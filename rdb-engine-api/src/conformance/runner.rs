@@ -206,7 +206,7 @@ fn on_runtime(case: Case, harness: Arc<dyn Harness>) -> Verdict {
         .build()
         .expect("the operating system grants a runtime its threads");
     let verdict = runtime.block_on(async {
-        let context = Context::new(harness);
+        let context = Context::new(&case, harness);
         // What the engine declares costs an opening: only where the case depends on it.
         let skipped = match case.need {
             Some(_) => case.skipped(&context.declared().await, context.harness()),
