@@ -12,6 +12,7 @@
 
 mod blob;
 mod history;
+mod lie;
 mod operation;
 mod recorder;
 mod verdict;
@@ -20,6 +21,7 @@ pub mod wgl;
 
 pub use blob::Blob;
 pub use history::{FormatError, History, Note};
+pub use lie::Lie;
 pub use operation::{Answer, Condition, Current, Operation, Outcome, Record, Request};
 pub use recorder::{Call, Caller, Recorder};
 pub use verdict::{Verdict, Violation};

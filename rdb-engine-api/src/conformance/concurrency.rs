@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
-use super::Context;
-use super::db::{Db, Numbers, committed, key, record_of, text_of, together};
+use super::db::{Db, Numbers, committed, key, must, record_of, text_of, together};
+use super::{Context, Workload};
 use crate::{Batch, Condition, Entry, KeyRange, Outcome, Record, Scan, Version, WriteOptions};
 
 fn number_in(record: &Record) -> u64 {
@@ -43,6 +43,20 @@ pub(super) async fn c01_a_compare_and_swap_counter_is_exact(cx: &Context) {
         Some(TASKS * INCREMENTS),
         "{TASKS} tasks each added 1 by compare-and-swap {INCREMENTS} times: no increment is lost (C1, C3)"
     );
+}
+
+/// C1: whatever many callers do at once, both checkers find one order that explains what each of them saw.
+pub(super) async fn c01_callers_that_do_everything_agree_on_one_order(cx: &Context) {
+    let db = cx.open().await;
+    let workload = Workload { groups: 6, ..Workload::new(12, 3_000) };
+    must(workload.run(db.engine_arc(), Arc::default()).await, "an operation among many");
+}
+
+/// C1, C10: the same where callers give up on their writes at any time.
+pub(super) async fn c01_c10_callers_that_give_up_agree_on_one_order(cx: &Context) {
+    let db = cx.open().await;
+    let workload = Workload { groups: 20, given_up: 24, seed: 2, ..Workload::new(8, 2_000) };
+    must(workload.run(db.engine_arc(), Arc::default()).await, "an operation among many");
 }
 
 /// C1: of many callers that insert one key, exactly one succeeds, and the others see its record.

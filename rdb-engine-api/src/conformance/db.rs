@@ -27,6 +27,11 @@ impl Db {
         &*self.engine
     }
 
+    /// The same, to be kept.
+    pub(super) fn engine_arc(&self) -> Arc<dyn Engine> {
+        Arc::clone(&self.engine)
+    }
+
     pub(super) async fn get(&self, name: impl AsRef<[u8]>) -> Option<Record> {
         must(self.engine.get(&key(name)).await, "a get")
     }

@@ -72,6 +72,8 @@ macro_rules! conformance_cases {
             concurrency {
                 c01_a_compare_and_swap_counter_is_exact,
                 c01_a_read_never_goes_back,
+                c01_c10_callers_that_give_up_agree_on_one_order,
+                c01_callers_that_do_everything_agree_on_one_order,
                 c01_of_many_inserts_exactly_one_succeeds,
                 c02_readers_never_see_half_a_batch,
                 c03_two_batches_cannot_both_rest_on_what_the_other_changes,

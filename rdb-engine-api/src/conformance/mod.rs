@@ -46,9 +46,11 @@ mod list;
 mod recorded;
 mod runner;
 mod scan;
+mod workload;
 
 use context::Context;
 pub use harness::{Harness, LocalHarness, Running, Skip};
 pub use rdb_checker::Recorder;
 pub use recorded::Recorded;
 pub use runner::{Case, DEADLINE, Failure, Group, Need, Verdict, cases, run, run_case};
+pub use workload::Workload;

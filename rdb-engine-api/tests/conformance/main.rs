@@ -2,6 +2,7 @@
 //! suite itself runs in each engine's own `tests/conformance.rs`.
 
 mod double;
+mod lies;
 
 /// Named as the suite's cases are on every engine, so that they are found together.
 mod direct {
