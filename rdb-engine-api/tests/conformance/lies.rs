@@ -10,11 +10,12 @@ use rdb_engine_api::{Engine as _, Local, LocalOptions, SystemClock};
 use crate::double::Double;
 
 async fn recorded() -> History {
-    let engine = Local::open(Double::new(), LocalOptions::default(), Arc::new(SystemClock::default())).unwrap();
+    let engine = Local::open(Double::new(), LocalOptions::default(), Arc::new(SystemClock::default()))
+        .expect("the double opens");
     let recorder = Recorder::new();
     let engine = Arc::new(Recorded::new(Arc::new(engine), recorder.clone()));
-    Workload::new(8, 4_000).run(engine.clone(), Arc::default()).await.unwrap();
-    engine.close().await.unwrap();
+    Workload::new(8, 4_000).run(engine.clone(), Arc::default()).await.expect("no operation fails");
+    engine.close().await.expect("the engine closes");
     recorder.history()
 }
 
