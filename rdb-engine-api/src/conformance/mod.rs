@@ -24,6 +24,11 @@
 //!
 //! Cases of clause C11, and some of others, need a store that fails on demand; they run on
 //! [`Local`](crate::Local), in this crate's own tests.
+//!
+//! # What to show
+//! [`report`] runs the suite as a program would, case by case, and [`table`] makes of such reports a table
+//! for a README. [`expected`] runs nothing and gives the report of a run in which nothing fails: enough for
+//! a test that compares the table with the README, where the cases are tests of the same build already.
 
 mod batch;
 mod concurrency;
@@ -37,9 +42,11 @@ mod harness;
 mod lifecycle;
 mod limits;
 mod list;
+mod report;
 mod runner;
 mod scan;
 
 use context::Context;
 pub use harness::{Harness, LocalHarness, Running, Skip};
+pub use report::{Report, expected, report, table};
 pub use runner::{Case, DEADLINE, Failure, Group, Need, Verdict, cases, run, run_case};
