@@ -13,6 +13,7 @@ mod failure;
 mod format;
 mod lines;
 mod output;
+mod people;
 mod progress;
 mod signals;
 mod value;

@@ -6,9 +6,11 @@ use base64::prelude::BASE64_STANDARD;
 use clap::ValueEnum;
 use rdb_client::{Entry, Record};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::escape::{escape, escape_cut};
 use crate::failure::Failure;
+use crate::people::{for_people, text};
 
 /// How results are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -65,25 +67,36 @@ impl Output {
     }
 
     /// Writes names and values: a line each, or one object.
-    pub(crate) fn pairs(&mut self, pairs: &[(&str, serde_json::Value)]) -> Result<(), Failure> {
-        let text = |value: &serde_json::Value| match value {
-            serde_json::Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
+    pub(crate) fn pairs(&mut self, pairs: &[(&str, Value)]) -> Result<(), Failure> {
+        self.sections(&[pairs])
+    }
+
+    /// Writes names and values in sections, which a table shows apart: a line each, or one object. For
+    /// people, the unit at the end of a name goes to its value.
+    pub(crate) fn sections(&mut self, sections: &[&[(&str, Value)]]) -> Result<(), Failure> {
+        let mut pairs = sections.iter().copied().flatten();
         match self.print {
             Print::Json => {
                 let object: serde_json::Map<_, _> =
-                    pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+                    pairs.map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
                 self.json(&object)
             }
-            Print::Raw => {
-                pairs.iter().try_for_each(|(name, value)| self.line(&format!("{name}\t{}", text(value))))
-            }
+            Print::Raw => pairs.try_for_each(|(name, value)| self.line(&format!("{name}\t{}", text(value)))),
             Print::Table => {
-                let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-                pairs.iter().try_for_each(|(name, value)| {
-                    self.line(&format!("{:width$}  {}", name.replace('_', " "), text(value)))
-                })
+                let shown: Vec<Vec<_>> = sections
+                    .iter()
+                    .map(|pairs| pairs.iter().map(|(name, value)| for_people(name, value)).collect())
+                    .collect();
+                let width = shown.iter().flatten().map(|(name, _)| name.len()).max().unwrap_or(0);
+                for (number, pairs) in shown.iter().enumerate() {
+                    if number > 0 {
+                        self.line("")?;
+                    }
+                    for (name, value) in pairs {
+                        self.line(&format!("{name:width$}  {value}"))?;
+                    }
+                }
+                Ok(())
             }
         }
     }

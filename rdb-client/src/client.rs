@@ -116,6 +116,11 @@ impl Client {
         &self.shared.server_version
     }
 
+    /// The longest message that the node takes and sends, in bytes, as it was when the client connected.
+    pub fn max_message_bytes(&self) -> usize {
+        self.shared.max_message_bytes
+    }
+
     /// Asks the node how it fares.
     ///
     /// # Errors

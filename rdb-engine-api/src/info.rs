@@ -27,6 +27,15 @@ impl Durability {
             Self::Synced => "synced",
         }
     }
+
+    /// What a commit of this level survives, in a few words.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Volatile => "gone with the process",
+            Self::Process => "survives the process, not a power cut",
+            Self::Synced => "on stable storage before the answer",
+        }
+    }
 }
 
 impl fmt::Display for Durability {

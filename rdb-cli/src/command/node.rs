@@ -1,4 +1,6 @@
-use rdb_client::{Client, Engine, Health};
+use std::time::Duration;
+
+use rdb_client::{Client, Engine, EngineInfo, Health, Limits, MAX_KEY_BYTES};
 use serde_json::json;
 
 use crate::failure::{Exit, Failure};
@@ -7,36 +9,58 @@ use crate::output::Output;
 /// Shows what a node is and how it fares.
 pub(crate) async fn status(client: &Client, endpoints: &[String], out: &mut Output) -> Result<(), Failure> {
     let status = client.node_status().await?;
-    let info = client.info();
-    let limits = &info.limits;
-    let capabilities: Vec<_> = [
-        ("expiry", info.capabilities.expiry),
-        ("watch", info.capabilities.watch),
-        ("sessions", info.capabilities.sessions),
-    ]
-    .into_iter()
-    .filter_map(|(name, declared)| declared.then_some(name))
-    .collect();
-    out.pairs(&[
-        ("endpoints", json!(endpoints.join(","))),
-        ("state", json!(status.state.to_string())),
-        ("server_version", json!(client.server_version())),
-        ("engine", json!(info.name)),
-        ("format", json!(info.format)),
-        ("capabilities", json!(capabilities.join(","))),
-        ("default_durability", json!(info.default_durability.name())),
-        ("best_durability", json!(info.best_durability.name())),
-        ("uptime_seconds", json!(status.uptime.as_secs())),
-        ("open_connections", json!(status.open_connections)),
-        ("open_requests", json!(status.open_requests)),
-        ("open_scans", json!(status.open_scans)),
-        ("max_value_bytes", json!(limits.max_value_bytes)),
-        ("max_batch_len", json!(limits.max_batch_len)),
-        ("max_batch_bytes", json!(limits.max_batch_bytes)),
-        ("max_get_many_keys", json!(limits.max_get_many_keys)),
-        ("max_scans", json!(limits.max_scans)),
-        ("scan_idle_seconds", json!(limits.scan_idle.as_secs())),
+    let EngineInfo { name, format, capabilities, default_durability, best_durability, limits, .. } =
+        client.info();
+    let Limits {
+        max_value_bytes,
+        max_batch_len,
+        max_batch_bytes,
+        max_get_many_keys,
+        max_scans,
+        max_waiting_reads,
+        max_queued_writes,
+        max_queued_bytes,
+        scan_idle,
+        ..
+    } = limits;
+    // The names are those of the node's own answers; programs rely on them.
+    out.sections(&[
+        &[
+            ("endpoints", json!(endpoints.join(","))),
+            ("state", json!(status.state.to_string())),
+            ("server_version", json!(client.server_version())),
+            ("uptime_ms", json!(ms(status.uptime))),
+            ("open_connections", json!(status.open_connections)),
+            ("open_requests", json!(status.open_requests)),
+            ("open_scans", json!(status.open_scans)),
+        ],
+        &[
+            ("engine", json!(name)),
+            ("format", json!(format)),
+            ("expiry", json!(capabilities.expiry)),
+            ("watch", json!(capabilities.watch)),
+            ("sessions", json!(capabilities.sessions)),
+            ("default_durability", json!(default_durability.name())),
+            ("best_durability", json!(best_durability.name())),
+        ],
+        &[
+            ("max_key_bytes", json!(MAX_KEY_BYTES)),
+            ("max_value_bytes", json!(max_value_bytes)),
+            ("max_batch_len", json!(max_batch_len)),
+            ("max_batch_bytes", json!(max_batch_bytes)),
+            ("max_get_many_keys", json!(max_get_many_keys)),
+            ("max_scans", json!(max_scans)),
+            ("scan_idle_ms", json!(ms(*scan_idle))),
+            ("max_waiting_reads", json!(max_waiting_reads)),
+            ("max_queued_writes", json!(max_queued_writes)),
+            ("max_queued_bytes", json!(max_queued_bytes)),
+            ("max_message_bytes", json!(client.max_message_bytes())),
+        ],
     ])
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Shows whether a node takes requests.

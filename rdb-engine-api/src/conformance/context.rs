@@ -9,14 +9,12 @@ use rdb_checker::Recorder;
 use tempfile::TempDir;
 
 use super::db::Db;
-use super::{Case, Group, Harness, Recorded, Running, judged};
+use super::{Harness, Recorded, Running};
 use crate::{EngineInfo, Limits, Result};
 
 /// What a case works with: a directory of its own, and the means to open, reopen and crash the engine.
 pub(super) struct Context {
-    case: &'static str,
     harness: Arc<dyn Harness>,
-    /// Where many callers meet, what they see is judged as a whole.
     recorder: Option<Recorder>,
     home: TempDir,
     state: Mutex<State>,
@@ -31,14 +29,14 @@ struct State {
 }
 
 impl Context {
-    pub(super) fn new(case: &Case, harness: Arc<dyn Harness>) -> Self {
+    /// A case's surroundings; what its callers see is recorded where there is a recorder.
+    pub(super) fn new(harness: Arc<dyn Harness>, recorder: Option<Recorder>) -> Self {
         let home = tempfile::Builder::new().prefix("flaredb-conformance-").tempdir();
         let home = home.expect("the suite can make a temporary directory");
         let directory = home.path().join("data");
         fs::create_dir(&directory).expect("the suite can write in its temporary directory");
         let state = State { directory, copies: 0, limits: Limits::default(), running: None };
-        let recorder = (case.group == Group::Concurrency).then(Recorder::new);
-        Self { case: case.name, harness, recorder, home, state: Mutex::new(state) }
+        Self { harness, recorder, home, state: Mutex::new(state) }
     }
 
     pub(super) fn harness(&self) -> &dyn Harness {
@@ -127,14 +125,6 @@ impl Context {
         let running = self.state.lock().running.take();
         if let Some(running) = running {
             stop(running).await;
-        }
-    }
-
-    /// Ends the case: stops the engine, and lets the checkers judge what was recorded.
-    pub(super) async fn finish(&self) {
-        self.stop().await;
-        if let Some(recorder) = &self.recorder {
-            judged::judge(self.case, &recorder.history());
         }
     }
 }

@@ -1,10 +1,9 @@
 //! The case that keeps skips honest.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 
 use super::harness::Skipped;
-use super::{Context, Group, cases};
+use super::{Context, Group, Report, cases};
 use crate::{Durability, EngineInfo};
 
 /// What runs is what the engine declares. Prints what is skipped past the test runner's capture.
@@ -24,7 +23,9 @@ pub(super) async fn suite_runs_what_the_engine_declares(cx: &Context) {
         let itself = meant.iter().any(|case| case.name == "suite_runs_what_the_engine_declares");
         assert!(!itself, "this case is always run");
     }
-    report(&info, cx);
+    let text = Report::expected(info, cx.harness()).to_string();
+    // Not by println!, which the test runner keeps to itself as long as the case passes.
+    drop(io::stderr().write_all(text.as_bytes()));
 }
 
 /// What the engine declares must make sense, and the suite must be able to prove it.
@@ -43,20 +44,4 @@ fn check_declaration(info: &EngineInfo) {
             "the engine declares `{what}`, but this version of the suite has no case that proves it"
         );
     }
-}
-
-fn report(info: &EngineInfo, cx: &Context) {
-    let mut skipped: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for case in cases() {
-        if let Some(reason) = case.skipped(info, cx.harness()) {
-            skipped.entry(reason).or_default().push(format!("{case:?}"));
-        }
-    }
-    let apply = cases().len() - skipped.values().map(Vec::len).sum::<usize>();
-    let mut text = format!("conformance of {}: {apply} of {} cases apply\n", info.name, cases().len());
-    for (reason, names) in skipped {
-        text.push_str(&format!("  skipped: {reason}:\n    {}\n", names.join("\n    ")));
-    }
-    // Not by println!, which the test runner keeps to itself as long as the case passes.
-    drop(io::stderr().write_all(text.as_bytes()));
 }

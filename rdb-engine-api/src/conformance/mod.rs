@@ -22,13 +22,18 @@
 //! `suite_runs_what_the_engine_declares`, which cannot be left out, prints the whole list past the test
 //! runner's capture and fails where an engine declares something that is then not run.
 //!
+//! Cases of clause C11, and some of others, need a store that fails on demand; they run on
+//! [`Local`](crate::Local), in this crate's own tests.
+//!
 //! # Many callers
 //! What the callers of a case of the concurrency group ask and are answered is recorded, and judged as a
 //! whole by both checkers of `rdb-checker`, whatever else the case asserts. Anyone can record an engine's
 //! callers likewise: [`Recorded`].
 //!
-//! Cases of clause C11, and some of others, need a store that fails on demand; they run on
-//! [`Local`](crate::Local), in this crate's own tests.
+//! # What to show
+//! [`report`] runs the suite as a program would, case by case, and [`table`] makes of such reports a table
+//! for a README. [`expected`] runs nothing and gives the report of a run in which nothing fails: enough for
+//! a test that compares the table with the README, where the cases are tests of the same build already.
 
 mod batch;
 mod concurrency;
@@ -44,6 +49,7 @@ mod lifecycle;
 mod limits;
 mod list;
 mod recorded;
+mod report;
 mod runner;
 mod scan;
 mod workload;
@@ -52,5 +58,6 @@ use context::Context;
 pub use harness::{Harness, LocalHarness, Running, Skip};
 pub use rdb_checker::Recorder;
 pub use recorded::Recorded;
+pub use report::{Report, expected, report, table};
 pub use runner::{Case, DEADLINE, Failure, Group, Need, Verdict, cases, run, run_case};
 pub use workload::Workload;

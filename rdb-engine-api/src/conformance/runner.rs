@@ -7,9 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
+use rdb_checker::Recorder;
 
 use super::harness::Skipped;
-use super::{Context, Harness};
+use super::{Context, Harness, judged};
 use crate::{Durability, EngineInfo};
 
 /// How long a case may take.
@@ -153,6 +154,12 @@ pub struct Failure {
     message: String,
 }
 
+impl Failure {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into() }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -180,47 +187,63 @@ pub fn run(name: &str, harness: impl Harness) {
 pub fn run_case(name: &str, harness: Arc<dyn Harness>) -> Result<Verdict, Failure> {
     let case = cases().iter().find(|case| case.name == name);
     let case = *case.unwrap_or_else(|| panic!("no conformance case is called `{name}`"));
-    let (done, verdict) = mpsc::channel();
+    on_thread(name, move || on_runtime(judge(case, harness)))
+}
+
+/// What the engine declares.
+pub(super) fn declared(harness: Arc<dyn Harness>) -> Result<EngineInfo, Failure> {
+    on_thread("declared", move || on_runtime(async { Context::new(harness, None).declared().await }))
+}
+
+fn on_thread<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    let (done, result) = mpsc::channel();
     // A thread, so that an engine that blocks for ever inside a call is caught by the deadline too.
     let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let verdict = catch_unwind(AssertUnwindSafe(|| on_runtime(case, harness)));
+        let result = catch_unwind(AssertUnwindSafe(work));
         // Nobody waits any more where the deadline has passed.
-        let _ = done.send(verdict.map_err(|panic| Failure { message: message_of(&*panic) }));
+        let _ = done.send(result.map_err(|panic| Failure::new(message_of(&*panic))));
     });
     if let Err(error) = thread {
-        return Err(Failure { message: format!("the machine gave no thread: {error}") });
+        return Err(Failure::new(format!("the machine gave no thread: {error}")));
     }
-    match verdict.recv_timeout(DEADLINE) {
-        Ok(verdict) => verdict,
+    match result.recv_timeout(DEADLINE) {
+        Ok(result) => result,
         Err(RecvTimeoutError::Timeout) => {
-            Err(Failure { message: format!("the case did not end within {} s", DEADLINE.as_secs()) })
+            Err(Failure::new(format!("the case did not end within {} s", DEADLINE.as_secs())))
         }
-        Err(RecvTimeoutError::Disconnected) => Err(Failure { message: "the case's thread died".to_owned() }),
+        Err(RecvTimeoutError::Disconnected) => Err(Failure::new("the case's thread died")),
     }
 }
 
-fn on_runtime(case: Case, harness: Arc<dyn Harness>) -> Verdict {
+fn on_runtime<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
         .enable_all()
         .build()
         .expect("the operating system grants a runtime its threads");
-    let verdict = runtime.block_on(async {
-        let context = Context::new(&case, harness);
-        // What the engine declares costs an opening: only where the case depends on it.
-        let skipped = match case.need {
-            Some(_) => case.skipped(&context.declared().await, context.harness()),
-            None => case.left_out(context.harness()),
-        };
-        if let Some(reason) = skipped {
-            return Verdict::Skipped(reason);
-        }
-        (case.body)(&context).await;
-        context.finish().await;
-        Verdict::Passed
-    });
+    let result = runtime.block_on(work);
     runtime.shutdown_timeout(Duration::from_secs(10));
-    verdict
+    result
+}
+
+async fn judge(case: Case, harness: Arc<dyn Harness>) -> Verdict {
+    // Where many callers meet, what they see is judged as a whole, too.
+    let recorder = (case.group == Group::Concurrency).then(Recorder::new);
+    let context = Context::new(harness, recorder.clone());
+    // What the engine declares costs an opening: only where the case depends on it.
+    let skipped = match case.need {
+        Some(_) => case.skipped(&context.declared().await, context.harness()),
+        None => case.left_out(context.harness()),
+    };
+    if let Some(reason) = skipped {
+        return Verdict::Skipped(reason);
+    }
+    (case.body)(&context).await;
+    context.stop().await;
+    if let Some(recorder) = recorder {
+        judged::judge(case.name, &recorder.history());
+    }
+    Verdict::Passed
 }
 
 fn message_of(panic: &(dyn Any + Send)) -> String {

@@ -1,71 +1,7 @@
-use std::path::Path;
-use std::sync::Arc;
-
-use async_trait::async_trait;
-use rdb_client::Client;
-use rdb_engine_api::conformance::{self, Harness, Running, Skip, run};
-use rdb_engine_api::{Engine, Limits, Result};
-use rdb_engine_mem::MemConfig;
-use rdb_engine_rocks::RocksConfig;
-use rdb_engine_sled::SledConfig;
-use rdb_server::{NodeConfig, serve};
+use rdb_engine_api::conformance::{self, run};
 use rstest::rstest;
 
-/// What does not apply over the wire, and why; every other case runs.
-const NOT_OVER_THE_WIRE: [(&str, &str); 6] = [
-    ("c12_a_dropped_engine_frees_its_directory", "the directory is the node's, which outlives its clients"),
-    ("c12_a_second_opener_is_refused", "the directory is the node's: a second node does not start"),
-    ("c13_a_damaged_mark_is_refused", "no node starts on such a directory"),
-    ("c13_a_strangers_directory_is_refused", "no node starts on such a directory"),
-    ("c13_an_unknown_format_is_refused", "no node starts on such a directory"),
-    ("c13_another_engines_directory_is_refused", "no node starts on such a directory"),
-];
-
-/// An engine behind a node with the default configuration, reached through the SDK.
-#[derive(Clone, Copy, Debug)]
-enum Served {
-    Mem,
-    Sled,
-    Rocks,
-}
-
-impl Served {
-    fn open(self, directory: &Path, limits: Limits) -> Result<Arc<dyn Engine>> {
-        Ok(match self {
-            Self::Mem => {
-                let mut config = MemConfig::default();
-                config.local.limits = limits;
-                Arc::new(rdb_engine_mem::open(&config)?)
-            }
-            Self::Sled => {
-                let mut config = SledConfig::new(directory);
-                config.local.limits = limits;
-                Arc::new(rdb_engine_sled::open(&config)?)
-            }
-            Self::Rocks => {
-                let mut config = RocksConfig::new(directory);
-                config.local.limits = limits;
-                Arc::new(rdb_engine_rocks::open(&config)?)
-            }
-        })
-    }
-}
-
-#[async_trait]
-impl Harness for Served {
-    async fn open(&self, directory: &Path, limits: Limits) -> Result<Running> {
-        let (this, directory) = (*self, directory.to_owned());
-        let opened = tokio::task::spawn_blocking(move || this.open(&directory, limits)).await;
-        let engine = opened.expect("opening an engine does not panic")?;
-        let node = serve(engine, NodeConfig::on_free_ports()).await?;
-        let client = Client::connect(node.addr().to_string()).await?;
-        Ok(Running::with_stop(Arc::new(client), node.shutdown()))
-    }
-
-    fn skips(&self) -> Vec<Skip> {
-        NOT_OVER_THE_WIRE.map(|(case, reason)| Skip::case(case, reason)).to_vec()
-    }
-}
+use super::engines::{NOT_OVER_THE_WIRE, Name, Served};
 
 macro_rules! on_every_engine {
     ([] $($group:ident { $($case:ident $(($need:ident))?),* $(,)? })*) => {
@@ -73,11 +9,11 @@ macro_rules! on_every_engine {
             use super::*;
 
             $(#[rstest]
-            #[case::mem(Served::Mem)]
-            #[case::sled(Served::Sled)]
-            #[case::rocks(Served::Rocks)]
-            fn $case(#[case] engine: Served) {
-                run(stringify!($case), engine);
+            #[case::mem(Name::Mem)]
+            #[case::sled(Name::Sled)]
+            #[case::rocks(Name::Rocks)]
+            fn $case(#[case] engine: Name) {
+                run(stringify!($case), Served(engine));
             })*
         })*
     };
