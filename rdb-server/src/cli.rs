@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{Parser, ValueEnum};
-use rdb_engine_api::Limits;
-#[cfg(any(feature = "rocks", feature = "sled", feature = "mem"))]
-use rdb_engine_api::LocalOptions;
 use rdb_engine_api::{Durability, Error, ErrorKind, Result};
+#[cfg(any(feature = "rocks", feature = "sled", feature = "mem"))]
+use rdb_engine_api::{Limits, LocalOptions};
 use rdb_server::NodeConfig;
 use tracing_subscriber::EnvFilter;
 
@@ -160,6 +159,7 @@ pub(crate) enum EngineName {
     Mem,
 }
 
+#[cfg(not(all(feature = "rocks", feature = "sled", feature = "mem")))]
 impl EngineName {
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -244,14 +244,6 @@ impl Cli {
         set(max_scans, self.max_scans);
         set(scan_idle, self.scan_idle);
         options
-    }
-
-    /// As many threads for blocking work as engines can ask for: one for each scan and each read that waits
-    /// for a disk, and some for opening, closing and what else there is.
-    pub(crate) fn blocking_threads(&self) -> usize {
-        const READS: usize = 64;
-        const SPARE: usize = 16;
-        self.max_scans.unwrap_or_else(|| Limits::default().max_scans).saturating_add(READS + SPARE)
     }
 
     pub(crate) fn node_config(&self) -> NodeConfig {

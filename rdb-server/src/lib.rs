@@ -1,7 +1,7 @@
 //! The FlareDB node: gRPC services, health, reflection and metrics over any engine.
 //!
-//! [`serve`] is all of it; the binary calls it too. It does not know which engine it serves, so a stranger
-//! serves their own with it.
+//! [`serve`] is all of it, and [`run`] the rest of a program around it; the binary calls them too. They do not
+//! know which engine they serve, so a stranger serves their own with them.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -35,8 +35,10 @@ mod metrics;
 mod node;
 mod node_service;
 mod ops;
+mod run;
 mod scan;
 mod state;
 
 pub use config::NodeConfig;
 pub use node::{Node, serve};
+pub use run::run;
