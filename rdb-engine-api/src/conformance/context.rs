@@ -36,6 +36,11 @@ impl Context {
         Self { harness, home, state: Mutex::new(state) }
     }
 
+    /// Another context, with a directory of its own.
+    pub(super) fn fresh(&self) -> Self {
+        Self::new(Arc::clone(&self.harness))
+    }
+
     pub(super) fn harness(&self) -> &dyn Harness {
         &*self.harness
     }

@@ -37,6 +37,7 @@ mod harness;
 mod lifecycle;
 mod limits;
 mod list;
+mod model;
 mod runner;
 mod scan;
 

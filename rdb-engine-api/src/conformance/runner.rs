@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::future::LocalBoxFuture;
 
 use super::harness::Skipped;
-use super::{Context, Harness};
+use super::{Context, Harness, model};
 use crate::{Durability, EngineInfo};
 
 /// How long a case may take.
@@ -33,6 +33,8 @@ pub enum Group {
     Limits,
     /// Opening and closing, foreign and damaged directories.
     Lifecycle,
+    /// Random sequences of every operation.
+    Model,
 }
 
 impl fmt::Display for Group {
@@ -45,6 +47,7 @@ impl fmt::Display for Group {
             Self::Durability => "durability",
             Self::Limits => "limits",
             Self::Lifecycle => "lifecycle",
+            Self::Model => "model",
         })
     }
 }
@@ -119,6 +122,10 @@ impl Case {
         harness.skips().into_iter().find(|skip| self.is_meant_by(&skip.what)).map(|skip| skip.reason)
     }
 
+    fn deadline(&self) -> Duration {
+        if self.group == Group::Model { model::deadline() } else { DEADLINE }
+    }
+
     pub(super) fn is_meant_by(&self, skipped: &Skipped) -> bool {
         match skipped {
             Skipped::Group(group) => *group == self.group,
@@ -190,10 +197,11 @@ pub fn run_case(name: &str, harness: Arc<dyn Harness>) -> Result<Verdict, Failur
     if let Err(error) = thread {
         return Err(Failure { message: format!("the machine gave no thread: {error}") });
     }
-    match verdict.recv_timeout(DEADLINE) {
+    let deadline = case.deadline();
+    match verdict.recv_timeout(deadline) {
         Ok(verdict) => verdict,
         Err(RecvTimeoutError::Timeout) => {
-            Err(Failure { message: format!("the case did not end within {} s", DEADLINE.as_secs()) })
+            Err(Failure { message: format!("the case did not end within {} s", deadline.as_secs()) })
         }
         Err(RecvTimeoutError::Disconnected) => Err(Failure { message: "the case's thread died".to_owned() }),
     }
@@ -223,7 +231,7 @@ fn on_runtime(case: Case, harness: Arc<dyn Harness>) -> Verdict {
     verdict
 }
 
-fn message_of(panic: &(dyn Any + Send)) -> String {
+pub(super) fn message_of(panic: &(dyn Any + Send)) -> String {
     if let Some(text) = panic.downcast_ref::<String>() {
         text.clone()
     } else if let Some(text) = panic.downcast_ref::<&str>() {

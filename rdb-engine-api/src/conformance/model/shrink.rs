@@ -1,0 +1,272 @@
+use std::collections::BTreeSet;
+
+use super::step::{Act, Check, Data, Id, Look, Name, Step, Which, Write};
+use crate::{Direction, KeyRange, Projection, Scan};
+
+/// A sequence that still fails, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Shrunk<T> {
+    pub(super) steps: Vec<Step>,
+    pub(super) failure: T,
+    pub(super) attempts: usize,
+}
+
+/// Makes a failing sequence as short and as plain as it can while it fails: first it leaves out runs of
+/// steps, halves before single ones (Zeller's delta debugging), then it makes each step simpler; and over
+/// again until nothing helps any more, or `may_try`, which is told the number of attempts, says no.
+///
+/// `fails` takes a sequence's steps from the beginning, and tells how they fail, if they do.
+pub(super) async fn shrink<T>(
+    steps: Vec<Step>,
+    failure: T,
+    may_try: impl Fn(usize) -> bool,
+    fails: impl AsyncFn(&[Step]) -> Option<T>,
+) -> Shrunk<T> {
+    let mut search = Search { best: Shrunk { steps, failure, attempts: 0 }, may_try, fails };
+    while search.leave_out().await || search.simplify().await {}
+    search.best.steps = renumbered(search.best.steps);
+    search.best
+}
+
+struct Search<T, M, F> {
+    best: Shrunk<T>,
+    may_try: M,
+    fails: F,
+}
+
+impl<T, M: Fn(usize) -> bool, F: AsyncFn(&[Step]) -> Option<T>> Search<T, M, F> {
+    /// Whether the sequence fails as well; then it is the best one.
+    async fn take(&mut self, steps: Vec<Step>) -> bool {
+        if !(self.may_try)(self.best.attempts) {
+            return false;
+        }
+        self.best.attempts += 1;
+        match (self.fails)(&steps).await {
+            Some(failure) => {
+                (self.best.steps, self.best.failure) = (steps, failure);
+                true
+            }
+            None => false,
+        }
+    }
+
+    async fn leave_out(&mut self) -> bool {
+        let mut helped = false;
+        let mut run = self.best.steps.len().div_ceil(2);
+        while run > 0 {
+            let mut start = 0;
+            while start < self.best.steps.len() {
+                let mut steps = self.best.steps.clone();
+                steps.drain(start..(start + run).min(steps.len()));
+                if self.take(steps).await {
+                    helped = true;
+                } else {
+                    start += run;
+                }
+            }
+            run /= 2;
+        }
+        helped
+    }
+
+    async fn simplify(&mut self) -> bool {
+        let mut helped = self.rename().await;
+        let mut place = 0;
+        while place < self.best.steps.len() {
+            if self.simplify_one(place).await {
+                helped = true;
+            } else {
+                place += 1;
+            }
+        }
+        helped
+    }
+
+    /// Tries simpler forms of a step until one still fails.
+    async fn simplify_one(&mut self, place: usize) -> bool {
+        let names: Vec<Name> = names(&self.best.steps).into_iter().collect();
+        for act in simpler(&self.best.steps[place].act, &names) {
+            let mut steps = self.best.steps.clone();
+            steps[place].act = act;
+            if self.take(steps).await {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Tries simpler names, each for another in the whole sequence.
+    async fn rename(&mut self) -> bool {
+        let mut helped = false;
+        for name in names(&self.best.steps) {
+            for simpler in (0..name.0).map(Name) {
+                let mut steps = self.best.steps.clone();
+                for step in &mut steps {
+                    each_name(&mut step.act, &mut |found| {
+                        if *found == name {
+                            *found = simpler;
+                        }
+                    });
+                }
+                if self.take(steps).await {
+                    helped = true;
+                    break;
+                }
+            }
+        }
+        helped
+    }
+}
+
+fn names(steps: &[Step]) -> BTreeSet<Name> {
+    let mut names = BTreeSet::new();
+    for step in steps {
+        each_name(&mut step.act.clone(), &mut |name| names.extend([*name]));
+    }
+    names
+}
+
+fn each_name(act: &mut Act, visit: &mut impl FnMut(&mut Name)) {
+    match act {
+        Act::Get(name) | Act::Refuse(_, name) => visit(name),
+        Act::GetMany(names) => names.iter_mut().for_each(visit),
+        Act::Write(write) => {
+            for (name, check) in &mut write.checks {
+                visit(name);
+                if let Check::Version(Which::Current(other)) = check {
+                    visit(other);
+                }
+            }
+            write.ops.iter_mut().for_each(|(name, _)| visit(name));
+        }
+        Act::Scan(_) | Act::OpenScan(_) | Act::Drain(_) | Act::Close | Act::Reopen | Act::Crash => {}
+    }
+}
+
+/// Simpler forms of an act, the simplest first. None of them has the act itself among its own, at any
+/// depth, so that the search ends.
+fn simpler(act: &Act, names: &[Name]) -> Vec<Act> {
+    let gets = names.iter().copied().map(Act::Get);
+    match act {
+        Act::Get(name) => lower(*name, names).map(Act::Get).collect(),
+        Act::GetMany(asked) => gets.chain(without_one(asked).map(Act::GetMany)).collect(),
+        Act::Scan(look) => gets.chain(simpler_looks(look).map(Act::Scan)).collect(),
+        Act::OpenScan(look) => simpler_looks(look).map(Act::OpenScan).collect(),
+        Act::Write(write) => simpler_writes(write, names).into_iter().map(Act::Write).collect(),
+        Act::Refuse(beyond, name) => lower(*name, names).map(|name| Act::Refuse(*beyond, name)).collect(),
+        Act::Crash => vec![Act::Reopen],
+        Act::Drain(_) | Act::Close | Act::Reopen => Vec::new(),
+    }
+}
+
+fn lower(name: Name, names: &[Name]) -> impl Iterator<Item = Name> {
+    names.iter().copied().filter(move |other| *other < name)
+}
+
+fn without_one<T: Clone>(all: &[T]) -> impl Iterator<Item = Vec<T>> {
+    (0..all.len()).map(|place| {
+        let mut rest = all.to_vec();
+        rest.remove(place);
+        rest
+    })
+}
+
+fn simpler_looks(Look(scan): &Look) -> impl Iterator<Item = Look> {
+    let plain = |change: fn(&mut Scan)| {
+        let mut simpler = scan.clone();
+        change(&mut simpler);
+        (simpler != *scan).then_some(Look(simpler))
+    };
+    [
+        plain(|scan| *scan = Scan::new(KeyRange::all())),
+        plain(|scan| scan.range = KeyRange::all()),
+        plain(|scan| scan.direction = Direction::Forward),
+        plain(|scan| scan.limit = None),
+        plain(|scan| scan.projection = Projection::Records),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+fn simpler_writes(write: &Write, names: &[Name]) -> Vec<Write> {
+    let with_checks = |checks| Write { checks, ..write.clone() };
+    let with_ops = |ops| Write { ops, ..write.clone() };
+    let mut found: Vec<Write> = Vec::new();
+    found.extend(without_one(&write.ops).map(with_ops));
+    found.extend(without_one(&write.checks).map(with_checks));
+    if write.level.is_some() {
+        found.push(Write { level: None, ..write.clone() });
+    }
+    if write.timeout.is_some() {
+        found.push(Write { timeout: None, ..write.clone() });
+    }
+    for (place, (name, check)) in write.checks.iter().enumerate() {
+        let names = lower(*name, names).map(|name| (name, *check));
+        let checks = simpler_checks(*name, *check).into_iter().map(|check| (*name, check));
+        for simpler in names.chain(checks) {
+            let mut checks = write.checks.clone();
+            checks[place] = simpler;
+            found.push(with_checks(checks));
+        }
+    }
+    for (place, (name, op)) in write.ops.iter().enumerate() {
+        let names = lower(*name, names).map(|name| (name, *op));
+        let values = op.iter().flat_map(|data| simpler_data(*data)).map(|data| (*name, Some(data)));
+        for simpler in names.chain(values) {
+            let mut ops = write.ops.clone();
+            ops[place] = simpler;
+            found.push(with_ops(ops));
+        }
+    }
+    found
+}
+
+fn simpler_checks(name: Name, check: Check) -> Vec<Check> {
+    let current = Check::Version(Which::Current(name));
+    match check {
+        Check::Present => Vec::new(),
+        Check::Absent => vec![Check::Present],
+        Check::Value(data) => {
+            let data = simpler_data(data).into_iter().map(Check::Value);
+            [Check::Present, Check::Absent].into_iter().chain(data).collect()
+        }
+        Check::Version(Which::Current(of)) if of == name => vec![Check::Present, Check::Absent],
+        Check::Version(Which::Never) => vec![Check::Present, Check::Absent, current],
+        Check::Version(Which::Of(_) | Which::Current(_)) => {
+            vec![Check::Present, Check::Absent, current, Check::Version(Which::Never)]
+        }
+    }
+}
+
+fn simpler_data(data: Data) -> Vec<Data> {
+    match data {
+        Data::Small(number) => (0..number).map(Data::Small).collect(),
+        Data::Empty => vec![Data::Small(0)],
+        Data::Large(number) => {
+            let smaller = (0..number).map(Data::Large);
+            [Data::Small(0), Data::Small(1), Data::Empty].into_iter().chain(smaller).collect()
+        }
+    }
+}
+
+/// The same steps, numbered by their places.
+fn renumbered(steps: Vec<Step>) -> Vec<Step> {
+    let ids: Vec<Id> = steps.iter().map(|step| step.id).collect();
+    let place = |id: Id| ids.iter().position(|other| *other == id).map(|place| place + 1);
+    let number = |(at, step): (usize, Step)| {
+        let mut act = step.act;
+        match &mut act {
+            Act::Drain(id) => *id = place(*id).unwrap_or(0),
+            Act::Write(write) => {
+                for (_, check) in &mut write.checks {
+                    if let Check::Version(Which::Of(id)) = check {
+                        *check = Check::Version(place(*id).map_or(Which::Never, Which::Of));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Step { id: at + 1, act }
+    };
+    steps.into_iter().enumerate().map(number).collect()
+}
