@@ -20,9 +20,10 @@ use std::env;
 use std::ops::Range;
 use std::time::Duration;
 
-use self::execute::{Disagreement, execute};
+use self::execute::{ANSWERED, Disagreement, execute};
 use self::generate::{Profile, generate};
 use self::shrink::{Shrunk, shrink};
+use self::step::Step;
 use super::{Context, DEADLINE};
 use crate::{Clock as _, SystemClock};
 
@@ -79,8 +80,14 @@ async fn agrees(cx: &Context, case: &str, profile: Profile) {
         let length = steps.len();
         steps.truncate(found.place + 1);
         let until = clock.monotonic() + MOST_TIME.min((deadline() / 2).saturating_sub(clock.monotonic()));
-        let may_try = |attempts| attempts < MOST_ATTEMPTS && clock.monotonic() < until;
-        let shrunk = shrink(steps, found, may_try, async |steps| execute(&cx.fresh(), steps).await).await;
+        let left = || until.saturating_sub(clock.monotonic());
+        // Each attempt that is not answered would take as long again.
+        let quick = found.broken.promise != ANSWERED;
+        let may_try = |attempts| quick && attempts < MOST_ATTEMPTS && !left().is_zero();
+        let fails = async |steps: &[Step]| {
+            tokio::time::timeout(left(), execute(&cx.fresh(), steps)).await.ok().flatten()
+        };
+        let shrunk = shrink(steps, found, may_try, fails).await;
         panic!("{}", report(&shrunk, length, seed, case));
     }
 }

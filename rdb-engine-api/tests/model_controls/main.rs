@@ -47,11 +47,19 @@ fn caught(case: &str, harness: LocalHarness) -> (String, Vec<String>) {
     (failure, steps)
 }
 
+/// Compares with the shortest sequence there is; with another seed an equally short one may be found first.
+fn assert_shortest(steps: &[String], shortest: &[&str]) {
+    if std::env::var_os("FLAREDB_MODEL_SEED").is_none() {
+        assert_eq!(steps, shortest);
+    }
+    assert_eq!(steps.len(), shortest.len(), "{steps:?} is not as short as {shortest:?}");
+}
+
 #[test]
 fn conditions_judged_against_the_batchs_own_writes_are_found_in_one_batch() {
     let (failure, steps) = caught(STEADY, with_defect(|_, _| JudgesItsOwnWrites));
     assert!(failure.contains("a batch with a condition that fails is a conflict (C3, C6)"), "{failure}");
-    assert_eq!(steps, ["write: if `k` is present, put `k` = `v0`"]);
+    assert_shortest(&steps, &["write: if `k` is present, put `k` = `v0`"]);
 }
 
 #[test]
@@ -59,23 +67,23 @@ fn a_deleted_key_that_comes_back_is_found_by_put_delete_reopen_get() {
     let defect = |lineage: &_, _| DeletedComesBack::new(lineage);
     let (failure, steps) = caught(REOPENS, with_defect(defect));
     assert!(failure.contains("a get returns the latest record (C1)"), "{failure}");
-    assert_eq!(steps, ["write: put `k` = `v0`", "write: delete `k`", "reopen", "get `k`"]);
+    assert_shortest(&steps, &["write: put `k` = `v0`", "write: delete `k`", "reopen", "get `k`"]);
 }
 
 #[test]
 fn a_defect_in_one_batch_of_many_is_found() {
     let (failure, steps) = caught(STEADY, with_defect(|_, _| PrefixGoesToo));
     assert!(failure.contains("a batch that changes something is a commit (C4)"), "{failure}");
-    assert_eq!(steps, ["write: put `kk` = `v0`, delete `k`"]);
+    assert_shortest(&steps, &["write: put `kk` = `v0`, delete `k`"]);
 }
 
 #[test]
 fn a_scan_that_sees_later_writes_is_found_by_open_put_read() {
     let (failure, steps) = caught(STEADY, with_defect(|_, _| OpensScansLate));
     assert!(failure.contains("an open scan shows the view it was opened in (C8)"), "{failure}");
-    assert_eq!(
-        steps,
-        ["open a scan of everything", "write: put `k` = `v0`", "read the scan of step 1 to its end"]
+    assert_shortest(
+        &steps,
+        &["open a scan of everything", "write: put `k` = `v0`", "read the scan of step 1 to its end"],
     );
 }
 
@@ -84,7 +92,7 @@ fn an_acknowledged_commit_lost_at_a_crash_is_found_by_put_crash() {
     let defect = |lineage: &Arc<Lineage>, opened| LosesTheLastAtACrash::new(lineage, opened);
     let (failure, steps) = caught(CRASHES, with_defect(defect));
     assert!(failure.contains("a commit that was answered as safe survives a crash (C9)"), "{failure}");
-    assert_eq!(steps, ["write: put `k` = `v0`", "crash, and open what the files hold"]);
+    assert_shortest(&steps, &["write: put `k` = `v0`", "crash, and open what the files hold"]);
 }
 
 #[test]

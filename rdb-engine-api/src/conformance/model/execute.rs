@@ -18,6 +18,10 @@ use crate::{
 
 /// How long one step may take before it counts as never answered.
 const STEP_DEADLINE: Duration = Duration::from_secs(20);
+/// The promise that is broken where a step is never answered.
+pub(super) const ANSWERED: &str = "every call is answered (C1)";
+/// How long an engine that broke its promise is given to close.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 /// Scans left open at once; the oldest has to go for one more.
 const OPEN_SCANS: usize = 4;
 /// Sizes up to which a request beyond a limit is tried; engines with higher limits are not.
@@ -41,7 +45,7 @@ pub(super) async fn execute(cx: &Context, steps: &[Step]) -> Option<Disagreement
         for (place, step) in steps.iter().enumerate() {
             at = place;
             let taken = tokio::time::timeout(STEP_DEADLINE, run.step(step)).await;
-            taken.unwrap_or_else(|_| Err(broken("every call is answered", "no answer for 20 s")))?;
+            taken.unwrap_or_else(|_| Err(broken(ANSWERED, "no answer for 20 s")))?;
         }
         if run.unsettled {
             run.settle().await?;
@@ -55,7 +59,7 @@ pub(super) async fn execute(cx: &Context, steps: &[Step]) -> Option<Disagreement
     let broken = ended.err()?;
     // What is broken may fail to close, too: that is not what was found.
     let closed = AssertUnwindSafe(cx.finish()).catch_unwind();
-    let _ = tokio::time::timeout(STEP_DEADLINE, closed).await;
+    let _ = tokio::time::timeout(CLOSE_DEADLINE, closed).await;
     Some(Disagreement { place: at, broken })
 }
 
@@ -238,12 +242,19 @@ impl<'a> Run<'a> {
             Ok(()) => {
                 same_entries(&entries, &scan.expected, "an open scan shows the view it was opened in (C8)")
             }
-            Err(error) if scan.closed && error.kind() == ErrorKind::Closed => {
+            Err(error) if self.may_end(scan.closed, error.kind()) => {
                 let part = &scan.expected[..entries.len().min(scan.expected.len())];
                 same_entries(&entries, part, "what a scan delivers before it ends early is its view's (C8)")
             }
             Err(error) => Err(failed("reading a scan that was left open", &error)),
         }
+    }
+
+    /// Whether a scan that was left open may end early in this way (C8): with its engine, or for resting too
+    /// long on one that grants little time.
+    fn may_end(&self, closed: bool, kind: ErrorKind) -> bool {
+        let impatient = self.info.limits.scan_idle < STEP_DEADLINE;
+        closed && kind == ErrorKind::Closed || impatient && kind == ErrorKind::Exhausted
     }
 
     async fn write(&mut self, id: Id, write: &Write) -> Result<(), Broken> {

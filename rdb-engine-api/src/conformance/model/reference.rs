@@ -268,3 +268,110 @@ fn list<'a>(records: impl Iterator<Item = &'a Record>) -> String {
     let records: Vec<String> = records.map(|record| format!("{record:?}")).collect();
     if records.is_empty() { "no record".to_owned() } else { records.join(", ") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Commit;
+
+    fn key(name: &'static str) -> Key {
+        Key::new(name).unwrap()
+    }
+
+    fn version(number: u64) -> Version {
+        Version::new(number).unwrap()
+    }
+
+    fn put(name: &'static str) -> Batch {
+        Batch::new().put(key(name), "v")
+    }
+
+    fn commit(number: u64, durability: Durability) -> Outcome {
+        Outcome::Committed(Commit { version: version(number), durability })
+    }
+
+    impl Model {
+        fn sees(&mut self, batch: &Batch, outcome: &Outcome) -> Result<(), Broken> {
+            self.saw_outcome(batch, Durability::Volatile, Durability::Synced, outcome)
+        }
+    }
+
+    /// A model after three puts, of which the first is safe.
+    fn after_three_puts() -> Model {
+        let mut model = Model::new();
+        model.sees(&put("a"), &commit(3, Durability::Process)).unwrap();
+        model.sees(&put("b"), &commit(5, Durability::Volatile)).unwrap();
+        model.sees(&put("c"), &commit(8, Durability::Volatile)).unwrap();
+        model
+    }
+
+    fn promise(seen: Result<(), Broken>) -> String {
+        seen.expect_err("the promise is broken").promise
+    }
+
+    #[test]
+    fn versions_may_have_gaps_but_only_grow() {
+        let mut model = after_three_puts();
+        assert!(promise(model.sees(&put("d"), &commit(8, Durability::Process))).contains("greater"));
+        assert!(promise(model.saw_view(version(9))).contains("stays until the next commit"));
+        model.sees(&put("d"), &commit(90, Durability::Process)).unwrap();
+        model.saw_view(version(90)).unwrap();
+    }
+
+    #[test]
+    fn what_changes_nothing_is_unchanged() {
+        let mut model = after_three_puts();
+        let nothing = Batch::new().put(key("d"), "v").delete(key("d")).when(key("a"), Condition::Present);
+        assert!(promise(model.sees(&nothing, &commit(9, Durability::Process))).contains("not a commit"));
+        let unchanged = Outcome::Unchanged(Commit { version: version(8), durability: Durability::Process });
+        model.sees(&nothing, &unchanged).unwrap();
+        assert!(promise(model.sees(&put("a"), &unchanged)).contains("is a commit"));
+    }
+
+    #[test]
+    fn a_crash_leaves_a_prefix_of_the_commits_with_all_safe_ones() {
+        let (mut all, whole) = (after_three_puts(), after_three_puts().state().clone());
+        all.crashed();
+        let without = |names: &[&'static str]| {
+            let mut state = whole.clone();
+            names.iter().for_each(|name| drop(state.remove(&key(name))));
+            state
+        };
+        all.clone().settle(version(8), &whole).unwrap();
+        all.clone().settle(version(5), &without(&["c"])).unwrap();
+        all.clone().settle(version(3), &without(&["b", "c"])).unwrap();
+        assert!(promise(all.clone().settle(version(8), &without(&["b"]))).contains("a prefix"));
+        assert!(
+            promise(all.clone().settle(version(3), &without(&["a", "b", "c"]))).contains("answered as safe")
+        );
+        assert!(promise(all.clone().settle(version(8), &without(&["c"]))).contains("its own commits"));
+        all.settle(version(5), &without(&["c"])).unwrap();
+        assert!(promise(all.sees(&put("d"), &commit(8, Durability::Process))).contains("greater"));
+        // What was lost does not come back, and a second crash spares what the first had to spare.
+        all.crashed();
+        assert!(promise(all.clone().settle(version(8), &whole)).contains("a prefix"));
+        all.settle(version(3), &without(&["b", "c"])).unwrap();
+    }
+
+    #[test]
+    fn an_answer_without_a_change_vouches_for_all_before_it() {
+        let mut model = after_three_puts();
+        let unchanged = Outcome::Unchanged(Commit { version: version(8), durability: Durability::Synced });
+        model.sees(&Batch::new(), &unchanged).unwrap();
+        let mut state = model.state().clone();
+        model.crashed();
+        state.remove(&key("c"));
+        assert!(promise(model.settle(version(5), &state)).contains("answered as safe"));
+    }
+
+    #[test]
+    fn a_volatile_engine_starts_empty_with_greater_versions() {
+        let mut model = after_three_puts();
+        model.reopened(true);
+        assert!(model.state().is_empty());
+        assert!(promise(model.clone().saw_view(version(7))).contains("never goes back"));
+        assert!(promise(model.clone().saw_view(version(8))).contains("two states"));
+        model.saw_view(version(1_000)).unwrap();
+        assert!(promise(model.sees(&put("a"), &commit(1_000, Durability::Volatile))).contains("greater"));
+    }
+}

@@ -211,7 +211,9 @@ fn simpler_writes(write: &Write, names: &[Name]) -> Vec<Write> {
     }
     for (place, (name, op)) in write.ops.iter().enumerate() {
         let names = lower(*name, names).map(|name| (name, *op));
-        let values = op.iter().flat_map(|data| simpler_data(*data)).map(|data| (*name, Some(data)));
+        // A put shows more than a delete, which needs a put before it.
+        let values = op.map_or_else(|| vec![Data::Small(0)], simpler_data);
+        let values = values.into_iter().map(|data| (*name, Some(data)));
         for simpler in names.chain(values) {
             let mut ops = write.ops.clone();
             ops[place] = simpler;
@@ -269,4 +271,80 @@ fn renumbered(steps: Vec<Step>) -> Vec<Step> {
         Step { id: at + 1, act }
     };
     steps.into_iter().enumerate().map(number).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::super::generate::{Profile, generate};
+    use super::*;
+
+    /// Shrinks what fails by a rule that looks at the steps alone.
+    fn shrunk(steps: Vec<Step>, most: usize, fails: impl Fn(&[Step]) -> bool) -> Shrunk<()> {
+        let may_try = |attempts| attempts < most;
+        let shrunk = shrink(steps, (), may_try, async |steps| fails(steps).then_some(()));
+        shrunk.now_or_never().expect("nothing waits")
+    }
+
+    fn lines(shrunk: &Shrunk<()>) -> Vec<String> {
+        shrunk.steps.iter().map(|step| step.act.to_string()).collect()
+    }
+
+    fn deletes(step: &Step) -> bool {
+        matches!(&step.act, Act::Write(write) if write.ops.iter().any(|(_, op)| op.is_none()))
+    }
+
+    #[test]
+    fn what_does_not_matter_is_left_out() {
+        let fails = |steps: &[Step]| {
+            let delete = steps.iter().position(deletes);
+            let crash = steps.iter().rposition(|step| step.act == Act::Crash);
+            delete.zip(crash).is_some_and(|(delete, crash)| delete < crash)
+        };
+        let mut sequences = (1..).map(|seed| generate(seed, Profile::Crashes));
+        let steps = sequences.find(|steps| fails(steps)).expect("some sequence has both");
+        let shrunk = shrunk(steps, usize::MAX, fails);
+        assert_eq!(lines(&shrunk), ["write: delete `k`", "crash, and open what the files hold"]);
+    }
+
+    #[test]
+    fn steps_keep_their_meaning_when_others_go() {
+        let old = |act| Step { id: 7, act };
+        let open = Act::OpenScan(Look(Scan::new(KeyRange::prefix("k")).reverse().limit(3)));
+        let steps = vec![
+            Step { id: 3, act: Act::Get(Name(4)) },
+            old(open),
+            Step { id: 9, act: Act::Get(Name(2)) },
+            Step { id: 12, act: Act::Drain(7) },
+        ];
+        let fails = |steps: &[Step]| {
+            let opens =
+                |id: Id| steps.iter().any(|step| step.id == id && matches!(step.act, Act::OpenScan(_)));
+            steps.iter().any(|step| matches!(step.act, Act::Drain(id) if opens(id)))
+        };
+        let shrunk = shrunk(steps, usize::MAX, fails);
+        assert_eq!(lines(&shrunk), ["open a scan of everything", "read the scan of step 1 to its end"]);
+    }
+
+    #[test]
+    fn the_search_ends_whatever_fails_and_when_it_is_told_to() {
+        for seed in 0..20 {
+            let steps = generate(seed, Profile::Crashes);
+            assert_eq!(lines(&shrunk(steps.clone(), usize::MAX, |_| true)), [""; 0]);
+            let one_left = shrunk(steps.clone(), usize::MAX, |steps| !steps.is_empty());
+            assert_eq!(one_left.steps.len(), 1, "{one_left:?}");
+            let writes = |steps: &[Step]| {
+                steps
+                    .iter()
+                    .filter(|step| matches!(&step.act, Act::Write(write) if !write.ops.is_empty()))
+                    .count()
+            };
+            if writes(&steps) >= 2 {
+                let two = shrunk(steps.clone(), usize::MAX, |steps| writes(steps) >= 2);
+                assert_eq!(lines(&two), ["write: put `k` = `v0`"; 2]);
+            }
+            assert_eq!(shrunk(steps, 5, |_| false).attempts, 5);
+        }
+    }
 }
