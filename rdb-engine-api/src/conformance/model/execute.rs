@@ -4,16 +4,17 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{FutureExt as _, StreamExt as _};
+use futures::FutureExt as _;
 
 use super::super::Context;
 use super::super::db::Db;
 use super::super::runner::message_of;
+use super::compare::{broken, failed, read, same_entries, same_record};
 use super::reference::{Broken, Model, State, promised};
 use super::step::{Act, Beyond, Check, Id, Look, Name, Step, Which, Write};
 use crate::{
-    Batch, Condition, Durability, EngineInfo, Entry, EntryStream, Error, ErrorKind, Key, KeyRange, Limits,
-    Op, Outcome, Record, Result, Scan, SessionOptions, Stamp, View, Watch, WriteOptions,
+    Batch, Condition, Durability, EngineInfo, Entry, EntryStream, ErrorKind, Key, KeyRange, Limits, Op,
+    Outcome, Result, Scan, SessionOptions, Stamp, View, Watch, WriteOptions,
 };
 
 /// How long one step may take before it counts as never answered.
@@ -55,16 +56,14 @@ pub(super) async fn execute(cx: &Context, steps: &[Step]) -> Option<Disagreement
         Ok(())
     };
     let ended = AssertUnwindSafe(run).catch_unwind().await;
-    let ended = ended.unwrap_or_else(|panic| Err(broken("no call panics", &message_of(&*panic))));
+    let ended = ended.unwrap_or_else(|panic| {
+        Err(broken("each step ends as promised, and none in a panic", &message_of(&*panic)))
+    });
     let broken = ended.err()?;
     // What is broken may fail to close, too: that is not what was found.
     let closed = AssertUnwindSafe(cx.finish()).catch_unwind();
     let _ = tokio::time::timeout(CLOSE_DEADLINE, closed).await;
     Some(Disagreement { place: at, broken })
-}
-
-fn broken(promise: &str, seen: &str) -> Broken {
-    Broken { promise: promise.to_owned(), seen: seen.to_owned() }
 }
 
 /// Small enough to be reached, and larger than what the sequences need.
@@ -324,7 +323,8 @@ impl<'a> Run<'a> {
                 (put(vec![b'x'; limits.max_value_bytes + 1].into()), plain, ErrorKind::InvalidArgument)
             }
             Beyond::BatchTooLong if limits.max_batch_len < MOST_ENTRIES => {
-                let grow = |batch: Batch, _| batch.put(key.clone(), "too long");
+                // A short key, so that it is this limit alone.
+                let grow = |batch: Batch, _| batch.put(Name(0).key(), "too long");
                 ((0..=limits.max_batch_len).fold(Batch::new(), grow), plain, ErrorKind::InvalidArgument)
             }
             Beyond::BatchTooLarge if limits.max_batch_bytes < MOST_BYTES => {
@@ -334,7 +334,7 @@ impl<'a> Run<'a> {
                 ((0..count).fold(Batch::new(), grow), plain, ErrorKind::InvalidArgument)
             }
             Beyond::TooManyKeys if limits.max_get_many_keys < MOST_ENTRIES => {
-                let keys = vec![key; limits.max_get_many_keys + 1];
+                let keys = vec![Name(0).key(); limits.max_get_many_keys + 1];
                 let answer = self.db.engine().get_many(&keys).await;
                 return self.refused(answer.map(drop), beyond, ErrorKind::InvalidArgument);
             }
@@ -389,59 +389,4 @@ impl<'a> Run<'a> {
             }
         }
     }
-}
-
-fn failed(what: &str, error: &Error) -> Broken {
-    let seen = format!("{}: {}", error.kind(), error.report());
-    broken(&format!("{what} has no reason to fail here in this way"), &seen)
-}
-
-/// Reads a scan as far as it goes.
-async fn read(mut stream: EntryStream) -> (Vec<Entry>, Result<()>) {
-    let mut entries = Vec::new();
-    while let Some(chunk) = stream.next().await {
-        match chunk {
-            Ok(chunk) => {
-                assert!(!chunk.is_empty(), "a scan's chunks are never empty (C8)");
-                entries.extend(chunk);
-            }
-            Err(error) => return (entries, Err(error)),
-        }
-    }
-    (entries, Ok(()))
-}
-
-fn same_record(
-    found: Option<&Record>,
-    expected: Option<&Record>,
-    promise: &str,
-    key: &Key,
-) -> Result<(), Broken> {
-    promised(found == expected, promise, || {
-        format!(
-            "{} under {}, where there is {}",
-            record(found),
-            super::step::shown(key.as_bytes()),
-            record(expected)
-        )
-    })
-}
-
-fn same_entries(found: &[Entry], expected: &[Entry], promise: &str) -> Result<(), Broken> {
-    promised(found == expected, promise, || format!("[{}], where there is [{}]", list(found), list(expected)))
-}
-
-fn record(record: Option<&Record>) -> String {
-    record.map_or_else(
-        || "no record".to_owned(),
-        |record| format!("{} at version {}", super::step::shown(&record.value), record.version),
-    )
-}
-
-fn list(entries: &[Entry]) -> String {
-    let entry = |entry: &Entry| match &entry.record {
-        None => super::step::shown(entry.key.as_bytes()),
-        found => format!("{} = {}", super::step::shown(entry.key.as_bytes()), record(found.as_ref())),
-    };
-    entries.iter().map(entry).collect::<Vec<_>>().join(", ")
 }
