@@ -3,6 +3,9 @@ use std::collections::BTreeSet;
 use super::step::{Act, Check, Data, Id, Look, Name, Step, Which, Write};
 use crate::{Direction, KeyRange, Projection, Scan};
 
+/// The longest sequence in which changes are tried in pairs: there are many of them.
+const FEW: usize = 6;
+
 /// A sequence that still fails, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Shrunk<T> {
@@ -12,8 +15,9 @@ pub(super) struct Shrunk<T> {
 }
 
 /// Makes a failing sequence as short and as plain as it can while it fails: first it leaves out runs of
-/// steps, halves before single ones (Zeller's delta debugging), then it makes each step simpler; and over
-/// again until nothing helps any more, or `may_try`, which is told the number of attempts, says no.
+/// steps, halves before single ones (Zeller's delta debugging), then it makes each step simpler, then it tries
+/// two such changes at once; and over again until nothing helps any more, or `may_try`, which is told the
+/// number of attempts, says no.
 ///
 /// `fails` takes a sequence's steps from the beginning, and tells how they fail, if they do.
 pub(super) async fn shrink<T>(
@@ -23,7 +27,7 @@ pub(super) async fn shrink<T>(
     fails: impl AsyncFn(&[Step]) -> Option<T>,
 ) -> Shrunk<T> {
     let mut search = Search { best: Shrunk { steps, failure, attempts: 0 }, may_try, fails };
-    while search.leave_out().await || search.simplify().await {}
+    while search.leave_out().await || search.simplify().await || search.pair().await {}
     search.best.steps = renumbered(search.best.steps);
     search.best
 }
@@ -90,6 +94,38 @@ impl<T, M: Fn(usize) -> bool, F: AsyncFn(&[Step]) -> Option<T>> Search<T, M, F> 
             steps[place].act = act;
             if self.take(steps).await {
                 return true;
+            }
+        }
+        false
+    }
+
+    /// Tries two changes of which neither helps alone: a simpler form of a step, with another step left out or
+    /// an even simpler form.
+    async fn pair(&mut self) -> bool {
+        let steps = self.best.steps.clone();
+        if steps.len() > FEW {
+            return false;
+        }
+        let names: Vec<Name> = names(&steps).into_iter().collect();
+        for (place, step) in steps.iter().enumerate() {
+            for act in simpler(&step.act, &names) {
+                let mut one = steps.clone();
+                one[place].act = act;
+                let without = (0..one.len()).filter(|other| *other != place).map(|other| {
+                    let mut two = one.clone();
+                    two.remove(other);
+                    two
+                });
+                let twice = simpler(&one[place].act, &names).into_iter().map(|act| {
+                    let mut two = one.clone();
+                    two[place].act = act;
+                    two
+                });
+                for two in without.chain(twice) {
+                    if self.take(two).await {
+                        return true;
+                    }
+                }
             }
         }
         false
@@ -325,6 +361,18 @@ mod tests {
         };
         let shrunk = shrunk(steps, usize::MAX, fails);
         assert_eq!(lines(&shrunk), ["open a scan of everything", "read the scan of step 1 to its end"]);
+    }
+
+    #[test]
+    fn two_changes_are_tried_at_once_where_neither_helps_alone() {
+        let write = |id, op| {
+            let write = Write { ops: vec![(Name(0), op)], ..Write::default() };
+            Step { id, act: Act::Write(write) }
+        };
+        let (put, delete) = (Some(Data::Small(0)), None);
+        let long = vec![write(1, put), write(2, delete)];
+        let fails = |steps: &[Step]| steps == long || steps == [write(2, put)];
+        assert_eq!(lines(&shrunk(long.clone(), usize::MAX, fails)), ["write: put `k` = `v0`"]);
     }
 
     #[test]
