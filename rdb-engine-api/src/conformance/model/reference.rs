@@ -167,7 +167,7 @@ impl Model {
     fn commit(&mut self, version: Version, changes: Changes) -> Result<(), Broken> {
         let greater = self.seen.is_none_or(|seen| version > seen);
         promised(greater, "a commit's version is greater than all that were seen before (C4, C5)", || {
-            format!("version {version} after {:?}", self.seen.map(Version::get))
+            format!("version {version} after {}", shown(self.seen))
         })?;
         let mut state = self.state().clone();
         for (key, value) in changes {
@@ -205,7 +205,7 @@ impl Model {
         promised(
             floor.is_none_or(|floor| version >= floor),
             "a view's version never goes back (C5)",
-            || format!("version {version} after {:?}", floor.map(Version::get)),
+            || format!("version {version} after {}", shown(floor)),
         )?;
         promised(!self.lost.contains(&version), "no version stands for two states (C5)", || {
             format!("version {version}, that of a commit which is gone")
@@ -240,8 +240,8 @@ impl Model {
         let places: Vec<usize> =
             (0..self.commits.len()).filter(|place| self.commits[*place].1 == *state).collect();
         let seen = || {
-            let safe = self.commits[self.safe].0.map(Version::get);
-            format!("view {version}, {}; safe is {safe:?} and all before", list(state.values()))
+            let safe = shown(self.commits[self.safe].0);
+            format!("view {version}, {}; safe is {safe} and all before", list(state.values()))
         };
         promised(
             !places.is_empty(),
@@ -261,6 +261,10 @@ impl Model {
         self.keep(place);
         self.saw_view(version)
     }
+}
+
+fn shown(version: Option<Version>) -> String {
+    version.map_or_else(|| "none".to_owned(), |version| version.to_string())
 }
 
 /// Records in a few words.
