@@ -49,7 +49,8 @@ pub(super) fn same_entries(found: &[Entry], expected: &[Entry], promise: &str) -
     promised(found == expected, promise, || format!("[{}], where there is [{}]", list(found), list(expected)))
 }
 
-fn record(record: Option<&Record>) -> String {
+/// A record in a few words.
+pub(super) fn record(record: Option<&Record>) -> String {
     record.map_or_else(
         || "no record".to_owned(),
         |record| format!("{} at version {}", shown(&record.value), record.version),

@@ -48,7 +48,7 @@ pub(super) async fn execute(cx: &Context, steps: &[Step]) -> Option<Disagreement
             let taken = tokio::time::timeout(STEP_DEADLINE, run.step(step)).await;
             taken.unwrap_or_else(|_| Err(broken(ANSWERED, "no answer for 20 s")))?;
         }
-        if run.unsettled {
+        if run.unsettled && !run.closed {
             run.settle().await?;
         }
         run.scans.clear();

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use super::compare::record;
 use crate::{
     Batch, Condition, Direction, Durability, Entry, Key, Op, Outcome, Projection, Record, Scan, Version,
 };
@@ -137,7 +138,7 @@ impl Model {
                 promised(
                     conflict.current.as_ref() == current,
                     "a conflict carries the current record (C7)",
-                    || format!("{:?}, but there is {current:?}", conflict.current),
+                    || format!("{}, but there is {}", record(conflict.current.as_ref()), record(current)),
                 )?;
                 self.saw_view(conflict.version)
             }
@@ -269,7 +270,7 @@ fn shown(version: Option<Version>) -> String {
 
 /// Records in a few words.
 fn list<'a>(records: impl Iterator<Item = &'a Record>) -> String {
-    let records: Vec<String> = records.map(|record| format!("{record:?}")).collect();
+    let records: Vec<String> = records.map(|found| record(Some(found))).collect();
     if records.is_empty() { "no record".to_owned() } else { records.join(", ") }
 }
 

@@ -191,7 +191,7 @@ impl fmt::Display for Look {
         if self.0.range == KeyRange::all() {
             f.write_str("everything")?;
         } else {
-            write!(f, "from {} to {}", bound(self.0.range.start()), bound(self.0.range.end()))?;
+            write!(f, "keys from {} to {}", bound(self.0.range.start()), bound(self.0.range.end()))?;
         }
         if self.0.direction == Direction::Reverse {
             f.write_str(", in reverse")?;
