@@ -80,7 +80,6 @@ fn sound() -> LocalHarness {
         ("c14_a_scan_too_many_is_refused_until_one_is_dropped", unbounded),
         ("c14_a_scan_at_rest_ends_in_an_error", unbounded),
         ("c12_close_ends_scans_with_closed", unbounded),
-        ("c14_a_get_of_too_many_keys_is_refused", "this engine does not bound a get of several keys"),
         ("c13_a_flipped_bit_never_gives_a_wrong_value", "this engine's log has no checksums"),
         ("c08_a_scan_is_stable_across_10000_writes", "this engine copies all its records for a scan"),
         ("c08_a_reverse_scan_is_stable_across_10000_writes", "this engine copies all its records for a scan"),

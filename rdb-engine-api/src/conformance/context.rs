@@ -39,6 +39,11 @@ impl Context {
         Self { harness, recorder, home, state: Mutex::new(state) }
     }
 
+    /// Another context, with a directory of its own.
+    pub(super) fn fresh(&self) -> Self {
+        Self::new(Arc::clone(&self.harness), None)
+    }
+
     pub(super) fn harness(&self) -> &dyn Harness {
         &*self.harness
     }

@@ -15,7 +15,8 @@ pub(super) async fn suite_runs_what_the_engine_declares(cx: &Context) {
         let meant: Vec<_> = cases().iter().filter(|case| case.is_meant_by(&skip.what)).collect();
         assert!(!meant.is_empty(), "a skip means a case that there is: {skip:?}");
         if let Skipped::Group(group) = skip.what {
-            let always = matches!(group, Group::Core | Group::Batch | Group::Scan | Group::Concurrency);
+            let always =
+                matches!(group, Group::Core | Group::Batch | Group::Scan | Group::Concurrency | Group::Model);
             assert!(!always, "every engine runs the group {group}");
             let declared = group == Group::Durability && info.best_durability > Durability::Volatile;
             assert!(!declared, "an engine that declares durability runs the group durability");

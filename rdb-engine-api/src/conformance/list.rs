@@ -4,7 +4,7 @@ use super::{Case, Group, Need};
 #[allow(clippy::wildcard_imports)] // the list names each function
 use super::{
     batch::*, concurrency::*, core::*, damage::*, declared::*, durability::*, lifecycle::*, limits::*,
-    scan::*,
+    model::*, scan::*,
 };
 
 /// Hands the list of all cases to a macro: `conformance_cases! { [callback] [its own arguments] }` becomes
@@ -128,6 +128,11 @@ macro_rules! conformance_cases {
                 c13_an_unknown_format_is_refused (directory),
                 c13_another_engines_directory_is_refused (directory),
             }
+            model {
+                c01_c03_c04_c06_c07_c08_random_sequences_agree_with_the_model,
+                c02_c05_c09_random_sequences_with_crashes_agree_with_the_model (persistent),
+                c05_c12_random_sequences_with_reopens_agree_with_the_model,
+            }
         }
     };
 }
@@ -165,6 +170,7 @@ macro_rules! registry {
     (@group durability) => { Group::Durability };
     (@group limits) => { Group::Limits };
     (@group lifecycle) => { Group::Lifecycle };
+    (@group model) => { Group::Model };
     (@need) => { None };
     (@need persistent) => { Some(Need::Persistent) };
     (@need volatile) => { Some(Need::Volatile) };

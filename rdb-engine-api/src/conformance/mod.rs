@@ -15,6 +15,13 @@
 //! Each case becomes one `#[test]`, in a module for its group, on a runtime, in a directory and with an
 //! engine of its own, and fails when it takes longer than [`DEADLINE`].
 //!
+//! # Random sequences
+//! The group `model` runs random sequences of every operation, reopens and crashes among them, against a
+//! small model of the contract; where an answer differs, it prints the shortest sequence that it found and
+//! how to run it again. The sequences are the same in every run. `FLAREDB_MODEL_SEED=N` begins with another
+//! one (1 by default), `FLAREDB_MODEL_SEQUENCES=N` runs more of them in each case (20 by default), and the
+//! deadline grows with it.
+//!
 //! # What does not apply
 //! Some cases need something that not every engine has: that data outlives the process, or a directory.
 //! Whether the engine has it is read from what it declares; what remains, a harness lists with reasons
@@ -48,6 +55,7 @@ mod judged;
 mod lifecycle;
 mod limits;
 mod list;
+mod model;
 mod recorded;
 mod report;
 mod runner;

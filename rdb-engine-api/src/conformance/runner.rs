@@ -10,7 +10,7 @@ use futures::future::LocalBoxFuture;
 use rdb_checker::Recorder;
 
 use super::harness::Skipped;
-use super::{Context, Harness, judged};
+use super::{Context, Harness, judged, model};
 use crate::{Durability, EngineInfo};
 
 /// How long a case may take.
@@ -34,6 +34,8 @@ pub enum Group {
     Limits,
     /// Opening and closing, foreign and damaged directories.
     Lifecycle,
+    /// Random sequences of every operation.
+    Model,
 }
 
 impl fmt::Display for Group {
@@ -46,6 +48,7 @@ impl fmt::Display for Group {
             Self::Durability => "durability",
             Self::Limits => "limits",
             Self::Lifecycle => "lifecycle",
+            Self::Model => "model",
         })
     }
 }
@@ -120,6 +123,10 @@ impl Case {
         harness.skips().into_iter().find(|skip| self.is_meant_by(&skip.what)).map(|skip| skip.reason)
     }
 
+    fn deadline(&self) -> Duration {
+        if self.group == Group::Model { model::deadline() } else { DEADLINE }
+    }
+
     pub(super) fn is_meant_by(&self, skipped: &Skipped) -> bool {
         match skipped {
             Skipped::Group(group) => *group == self.group,
@@ -187,15 +194,21 @@ pub fn run(name: &str, harness: impl Harness) {
 pub fn run_case(name: &str, harness: Arc<dyn Harness>) -> Result<Verdict, Failure> {
     let case = cases().iter().find(|case| case.name == name);
     let case = *case.unwrap_or_else(|| panic!("no conformance case is called `{name}`"));
-    on_thread(name, move || on_runtime(judge(case, harness)))
+    on_thread(name, case.deadline(), move || on_runtime(judge(case, harness)))
 }
 
 /// What the engine declares.
 pub(super) fn declared(harness: Arc<dyn Harness>) -> Result<EngineInfo, Failure> {
-    on_thread("declared", move || on_runtime(async { Context::new(harness, None).declared().await }))
+    on_thread("declared", DEADLINE, move || {
+        on_runtime(async { Context::new(harness, None).declared().await })
+    })
 }
 
-fn on_thread<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+fn on_thread<T: Send + 'static>(
+    name: &str,
+    deadline: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
     let (done, result) = mpsc::channel();
     // A thread, so that an engine that blocks for ever inside a call is caught by the deadline too.
     let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
@@ -206,10 +219,10 @@ fn on_thread<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 's
     if let Err(error) = thread {
         return Err(Failure::new(format!("the machine gave no thread: {error}")));
     }
-    match result.recv_timeout(DEADLINE) {
+    match result.recv_timeout(deadline) {
         Ok(result) => result,
         Err(RecvTimeoutError::Timeout) => {
-            Err(Failure::new(format!("the case did not end within {} s", DEADLINE.as_secs())))
+            Err(Failure::new(format!("the case did not end within {} s", deadline.as_secs())))
         }
         Err(RecvTimeoutError::Disconnected) => Err(Failure::new("the case's thread died")),
     }
@@ -246,7 +259,7 @@ async fn judge(case: Case, harness: Arc<dyn Harness>) -> Verdict {
     Verdict::Passed
 }
 
-fn message_of(panic: &(dyn Any + Send)) -> String {
+pub(super) fn message_of(panic: &(dyn Any + Send)) -> String {
     if let Some(text) = panic.downcast_ref::<String>() {
         text.clone()
     } else if let Some(text) = panic.downcast_ref::<&str>() {

@@ -156,6 +156,9 @@ impl Engine for Sound {
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<View<Vec<Option<Record>>>> {
+        if keys.len() > self.info.limits.max_get_many_keys {
+            return Err(Error::new(ErrorKind::InvalidArgument, "too many keys"));
+        }
         self.with_state(|state| {
             let data = keys.iter().map(|key| state.records.get(key).cloned()).collect();
             View { version: state.version, data }
