@@ -163,6 +163,8 @@ pub(crate) const CONTROLS: &[Control] = controls! {
         "c13_a_flipped_bit_never_gives_a_wrong_value", "has a value that was never written"
     "C13" "a damaged record answered as absent": on(|| DamageIsAbsence);
         "c13_a_flipped_bit_never_gives_a_wrong_value", "missing among those that are there"
+    "C13" "a log that was cut short filled up": on(|| CutLogFilledUp);
+        "c13_a_file_cut_short_never_gives_a_wrong_value", "has a value that was never written"
     "C13" "another engine's directory taken": on(|| TakesAnyDirectory);
         "c13_another_engines_directory_is_refused", "another engine's directory is refused"
 

@@ -22,6 +22,11 @@ pub(crate) trait Disk: fmt::Debug + Send + 'static {
         Err(Error::new(ErrorKind::Corrupt, "log does not match its checksum"))
     }
 
+    /// What to make of a last commit that a crash cut short: nothing, since it was answered to nobody (C2).
+    fn salvage(&self, _: &[u8], _: usize) -> Option<Vec<u8>> {
+        None
+    }
+
     /// Takes one change from the log.
     fn replay(&self, records: &mut Records, key: Key, value: Option<Bytes>, version: Version) {
         match value {

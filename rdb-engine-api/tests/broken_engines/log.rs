@@ -48,7 +48,10 @@ pub(crate) fn read(log: &[u8], disk: &impl Disk) -> Result<(Vec<Changes>, usize)
         if crc32fast::hash(&length.to_be_bytes()) != length_sum {
             return Err(Error::new(ErrorKind::Corrupt, "log does not match its checksum"));
         }
-        let Some(body) = rest.get(..length as usize) else { break };
+        let Some(body) = rest.get(..length as usize) else {
+            commits.extend(disk.salvage(rest, length as usize).and_then(|body| changes(&body)));
+            break;
+        };
         let intact = crc32fast::hash(body) == body_sum;
         if intact || matches!(disk.judge_damage()?, Damage::Believed) {
             let changes = changes(body);

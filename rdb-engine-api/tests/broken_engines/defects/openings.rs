@@ -48,6 +48,18 @@ impl Disk for ChecksumIgnored {
     }
 }
 
+/// Takes what is missing of a last commit for zeros, as where a file is made longer before it is written.
+#[derive(Debug)]
+pub(crate) struct CutLogFilledUp;
+
+impl Disk for CutLogFilledUp {
+    fn salvage(&self, cut: &[u8], length: usize) -> Option<Vec<u8>> {
+        let mut body = cut.to_vec();
+        body.resize(length, 0);
+        Some(body)
+    }
+}
+
 /// Passes over a commit whose checksum is wrong: what it wrote is absent, or as it was before.
 #[derive(Debug)]
 pub(crate) struct DamageIsAbsence;
