@@ -4,7 +4,7 @@ use super::{Case, Group, Need};
 #[allow(clippy::wildcard_imports)] // the list names each function
 use super::{
     batch::*, concurrency::*, core::*, damage::*, declared::*, durability::*, lifecycle::*, limits::*,
-    scan::*,
+    scan::*, versions::*,
 };
 
 /// Hands the list of all cases to a macro: `conformance_cases! { [callback] [its own arguments] }` becomes

@@ -41,6 +41,7 @@ mod limits;
 mod list;
 mod runner;
 mod scan;
+mod versions;
 
 use context::Context;
 pub use harness::{Harness, LocalHarness, Running, Skip};
