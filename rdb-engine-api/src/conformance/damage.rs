@@ -96,7 +96,8 @@ pub(super) async fn c13_a_damaged_mark_is_refused(cx: &Context) {
 }
 
 const RECORDS: usize = 120;
-const FLIPS: usize = 40;
+/// How many places are damaged, one at a time.
+const PLACES: usize = 40;
 
 /// Every commit of a store, in order: key, version, value.
 type History = Vec<(String, Version, Bytes)>;
@@ -105,6 +106,19 @@ type Found = BTreeMap<String, (Version, Bytes)>;
 /// C13: a flipped bit makes an error, or no difference, or cuts the commits short as a crash would; but it
 /// never gives a wrong value, and never takes a commit out of the middle.
 pub(super) async fn c13_a_flipped_bit_never_gives_a_wrong_value(cx: &Context) {
+    let noticed = damaged(cx, "a bit flipped", |bytes, offset| bytes[offset] ^= 0x10).await;
+    assert!(noticed > 0, "of all the flipped bits at least one is noticed (C13)");
+}
+
+/// C13: a file that was cut short makes an error, or no difference, or cuts the commits short as a crash
+/// would; but it never gives a wrong value, and never takes a commit out of the middle.
+pub(super) async fn c13_a_file_cut_short_never_gives_a_wrong_value(cx: &Context) {
+    damaged(cx, "cut", Vec::truncate).await;
+}
+
+/// Damages the files of an engine, in a copy for each place, and checks what is there then; returns how
+/// often that was noticed.
+async fn damaged(cx: &Context, what: &str, damage: fn(&mut Vec<u8>, usize)) -> usize {
     let db = cx.open().await;
     let mut history = History::new();
     for number in 0..RECORDS {
@@ -116,15 +130,15 @@ pub(super) async fn c13_a_flipped_bit_never_gives_a_wrong_value(cx: &Context) {
     cx.stop().await;
     let places = places(&cx.directory());
     // Every n-th, so that all files have their share.
-    let step = places.len().div_ceil(FLIPS);
+    let step = places.len().div_ceil(PLACES);
     let mut noticed = 0;
     for (file, offset) in places.into_iter().step_by(step) {
         let image = cx.copy().await;
         let path = image.join(&file);
         let mut bytes = fs::read(&path).expect("the file can be read");
-        bytes[offset] ^= 0x10;
+        damage(&mut bytes, offset);
         fs::write(&path, bytes).expect("the file can be written");
-        let place = format!("a bit flipped at {offset} of {}", file.display());
+        let place = format!("{what} at {offset} of {}", file.display());
         match cx.open_at(&image).await {
             Err(_) => noticed += 1,
             Ok(running) => {
@@ -135,10 +149,10 @@ pub(super) async fn c13_a_flipped_bit_never_gives_a_wrong_value(cx: &Context) {
         }
         fs::remove_dir_all(&image).expect("the copy can be removed");
     }
-    assert!(noticed > 0, "of all the flipped bits at least one is noticed (C13)");
+    noticed
 }
 
-/// Places worth a flip: in every file that carries data, its ends and points between.
+/// Places worth some damage: in every file that carries data, its ends and points between.
 fn places(directory: &Path) -> Vec<(PathBuf, usize)> {
     const POINTS: usize = 24;
     let mut places = Vec::new();

@@ -39,8 +39,9 @@ pub(super) async fn c12_a_closed_engine_answers_closed(cx: &Context) {
         ("a write", engine.write(Batch::new().put(key("k"), "w"), WriteOptions::default()).await.map(drop)),
     ];
     for (what, answer) in answers {
-        let error = refused(answer, what);
-        assert_eq!(error.kind(), ErrorKind::Closed, "{what} on a closed engine (C12): {}", error.report());
+        let what = format!("{what} on a closed engine (C12)");
+        let error = refused(answer, &what);
+        assert_eq!(error.kind(), ErrorKind::Closed, "{what}: {}", error.report());
     }
 }
 

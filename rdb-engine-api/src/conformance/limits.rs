@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 
 use super::Context;
-use super::db::{Db, drain, filler, key, must, refused, until};
+use super::db::{Db, drain, filler, key, must, refused, together, until};
 use crate::{Batch, Condition, Error, ErrorKind, Key, KeyRange, Limits, MAX_KEY_BYTES, Scan, WriteOptions};
 
 /// Limits that a test reaches without gigabytes.
@@ -179,9 +179,55 @@ pub(super) async fn c14_a_scan_at_rest_ends_in_an_error(cx: &Context) {
     assert!(delivered < 4_096, "the scan was given up before its end");
 }
 
+/// Checks that no write to these keys was applied; each was answered as not applied.
+async fn check_absent(db: &Db, names: &[String]) {
+    for name in names {
+        assert_eq!(db.get(name).await, None, "a write answered as not applied never is (C10): `{name}`");
+    }
+}
+
+/// C10: of many writes that wait for their turn, those whose time runs out meanwhile are certainly not
+/// applied, unless they are answered as unknown.
+pub(super) async fn c10_a_write_whose_time_ran_out_in_the_queue_is_not_applied(cx: &Context) {
+    const TASKS: u64 = 32;
+    let db = cx.open().await;
+    let answers = together((0..TASKS).map(|task| {
+        let db = db.clone();
+        async move {
+            let mut answers = Vec::new();
+            for number in 0..8 {
+                let name = format!("{task}/{number}");
+                let options = WriteOptions::default().timeout(Duration::from_micros(task * 50));
+                let batch = Batch::new().put(key(&name), "v");
+                answers.push((name, db.engine().write(batch, options).await));
+            }
+            answers
+        }
+    }))
+    .await;
+    let mut not_applied = Vec::new();
+    for (name, answer) in answers.into_iter().flatten() {
+        match answer {
+            Ok(outcome) => {
+                let there = db.get(&name).await.map(|record| record.version);
+                assert_eq!(there, Some(outcome.version()), "a write that was answered is there (C1)");
+            }
+            Err(error) if error.may_have_been_applied() => {}
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Unavailable, "`{name}` (C10): {}", error.report());
+                not_applied.push(name);
+            }
+        }
+    }
+    db.put("barrier", "v").await;
+    check_absent(&db, &not_applied).await;
+    check_absent(&cx.reopen().await, &not_applied).await;
+}
+
 /// C10: a write whose time has run out before its turn is certainly not applied.
 pub(super) async fn c10_a_write_whose_time_ran_out_is_not_applied(cx: &Context) {
     let db = cx.open().await;
+    let mut not_applied = Vec::new();
     for round in 0..20 {
         let name = format!("k{round}");
         let options = WriteOptions::default().timeout(Duration::ZERO);
@@ -198,8 +244,12 @@ pub(super) async fn c10_a_write_whose_time_ran_out_is_not_applied(cx: &Context) 
                     error.report()
                 );
                 db.put("barrier", "v").await;
-                assert_eq!(db.get(&name).await, None, "a write answered as not applied never is (C10)");
+                check_absent(&db, std::slice::from_ref(&name)).await;
+                not_applied.push(name);
             }
         }
     }
+    check_absent(&db, &not_applied).await;
+    // An orderly end finishes what was accepted, however late: what is not there now never will be.
+    check_absent(&cx.reopen().await, &not_applied).await;
 }

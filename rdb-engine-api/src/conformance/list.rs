@@ -4,7 +4,7 @@ use super::{Case, Group, Need};
 #[allow(clippy::wildcard_imports)] // the list names each function
 use super::{
     batch::*, concurrency::*, core::*, damage::*, declared::*, durability::*, lifecycle::*, limits::*,
-    model::*, scan::*,
+    model::*, scan::*, versions::*,
 };
 
 /// Hands the list of all cases to a macro: `conformance_cases! { [callback] [its own arguments] }` becomes
@@ -85,6 +85,7 @@ macro_rules! conformance_cases {
             }
             durability {
                 c02_a_batch_survives_a_crash_whole_or_not_at_all (persistent),
+                c05_a_directory_made_anew_repeats_no_version (directory),
                 c05_a_reopen_gives_no_version_twice,
                 c05_a_version_that_a_crash_took_away_is_not_given_again (persistent),
                 c05_a_volatile_start_is_above_the_wall_clock (volatile),
@@ -92,14 +93,19 @@ macro_rules! conformance_cases {
                 c05_deleting_the_newest_record_frees_no_version_at_a_reopen,
                 c06_a_version_seen_before_a_reopen_still_holds (persistent),
                 c09_a_batch_that_changes_nothing_reaches_the_level_asked,
+                c09_a_batch_that_changes_nothing_vouches_for_its_view (persistent),
                 c09_a_level_above_the_best_is_refused_and_nothing_applied (below_synced),
                 c09_a_write_without_a_level_gets_the_declared_default,
+                c09_a_write_without_a_level_is_as_safe_as_its_answer_says (persistent),
                 c09_the_level_reached_is_at_least_the_level_asked,
+                c09_what_anyone_has_seen_survives_a_crash (persistent),
                 c09_what_survives_a_crash_is_a_prefix_of_the_commits (persistent),
                 c09_what_was_acknowledged_is_there_after_a_reopen (persistent),
                 c09_what_was_answered_as_safe_survives_a_crash (persistent),
+                c09_what_was_deleted_stays_deleted (persistent),
             }
             limits {
+                c10_a_write_whose_time_ran_out_in_the_queue_is_not_applied,
                 c10_a_write_whose_time_ran_out_is_not_applied,
                 c14_a_batch_of_too_many_bytes_is_refused,
                 c14_a_batch_of_too_many_operations_is_refused,
@@ -123,6 +129,7 @@ macro_rules! conformance_cases {
                 c12_closing_twice_is_closing_once,
                 c13_a_copied_directory_opens_with_everything_in_it (directory),
                 c13_a_damaged_mark_is_refused (directory),
+                c13_a_file_cut_short_never_gives_a_wrong_value (directory),
                 c13_a_flipped_bit_never_gives_a_wrong_value (directory),
                 c13_a_strangers_directory_is_refused (directory),
                 c13_an_unknown_format_is_refused (directory),

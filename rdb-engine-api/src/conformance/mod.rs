@@ -29,6 +29,8 @@
 //! `suite_runs_what_the_engine_declares`, which cannot be left out, prints the whole list past the test
 //! runner's capture and fails where an engine declares something that is then not run.
 //!
+//! What the suite was seen to catch, and what it does not prove, is in `docs/conformance.md`.
+//!
 //! Cases of clause C11, and some of others, need a store that fails on demand; they run on
 //! [`Local`](crate::Local), in this crate's own tests.
 //!
@@ -60,6 +62,7 @@ mod recorded;
 mod report;
 mod runner;
 mod scan;
+mod versions;
 mod workload;
 
 use context::Context;

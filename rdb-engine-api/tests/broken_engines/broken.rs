@@ -6,7 +6,8 @@ use rdb_engine_api::{
     SessionOptions, View, Watch, WriteOptions,
 };
 
-/// One way of breaking one clause: what is not overridden does as the sound engine does.
+/// One way of breaking one clause in the calls of an engine: what is not overridden does as the sound engine
+/// does.
 #[async_trait]
 pub(crate) trait Defect: std::fmt::Debug + Send + Sync + 'static {
     async fn get(&self, sound: &Arc<dyn Engine>, key: &Key) -> Result<Option<Record>> {
@@ -23,6 +24,14 @@ pub(crate) trait Defect: std::fmt::Debug + Send + Sync + 'static {
 
     async fn write(&self, sound: &Arc<dyn Engine>, batch: Batch, options: WriteOptions) -> Result<Outcome> {
         sound.write(batch, options).await
+    }
+
+    async fn watch(&self, sound: &Arc<dyn Engine>, watch: Watch) -> Result<ChangeStream> {
+        sound.watch(watch).await
+    }
+
+    async fn close(&self, sound: &Arc<dyn Engine>) -> Result<()> {
+        sound.close().await
     }
 }
 
@@ -57,7 +66,7 @@ impl<D: Defect> Engine for Broken<D> {
     }
 
     async fn watch(&self, watch: Watch) -> Result<ChangeStream> {
-        self.sound.watch(watch).await
+        self.defect.watch(&self.sound, watch).await
     }
 
     async fn open_session(&self, options: SessionOptions) -> Result<Session> {
@@ -65,6 +74,6 @@ impl<D: Defect> Engine for Broken<D> {
     }
 
     async fn close(&self) -> Result<()> {
-        self.sound.close().await
+        self.defect.close(&self.sound).await
     }
 }
