@@ -12,6 +12,7 @@
 
 mod blob;
 mod history;
+mod jepsen;
 mod operation;
 mod recorder;
 mod verdict;

@@ -1,1 +1,3 @@
+//! The `rdb-check` command.
+
 fn main() {}
