@@ -35,10 +35,12 @@
 //!    without it.
 //! 6. **Of two equal writes without an answer** the one that was called first is placed first: they can
 //!    change places in a witness.
-//! 7. **A write without an answer is followed by one that it matters to**: an operation that looks at what it
-//!    wrote, or that writes what it looks at, or that overwrites a part of it. In a witness with as few of
-//!    them as possible, and those as late as possible among the writes, there is no other: it could change
-//!    places with its successor, or be left out where the successor overwrites all of it unseen.
+//! 7. **A write without an answer is followed by one that it matters to,** or by a later one without an
+//!    answer: by an operation that looks at what it wrote, or that writes what it looks at, or that overwrites
+//!    a part of it. Take a witness with as few of them as possible, those as late as possible among the other
+//!    writes, and neighbours among them that do not matter to each other in the order of their calls. One
+//!    that is followed by another write could change places with it, or be left out where that overwrites all
+//!    of it unseen.
 //! 8. **A value that is still expected is not overwritten** when no write that is left puts it.
 //!
 //! A configuration is the set of operations placed and the state. Of the operations with an answer, all that

@@ -210,7 +210,7 @@ impl<'a> Search<'a> {
             };
             let Step { form, returned, .. } = &self.problem.steps[step];
             if form.effects.is_empty()
-                || waiting.is_some_and(|waiting| !matters(&self.problem.steps[waiting as usize].form, form))
+                || waiting.is_some_and(|waiting| !self.may_follow(waiting as usize, step))
                 || !self.fits(form)
             {
                 continue;
@@ -238,6 +238,13 @@ impl<'a> Search<'a> {
                 .effects
                 .iter()
                 .any(|(cell, record)| self.record(*cell) != *record)
+    }
+
+    /// Whether a write may come right behind an open one (point 7).
+    fn may_follow(&self, open: usize, next: usize) -> bool {
+        let Step { form, returned, .. } = &self.problem.steps[next];
+        let in_turn = returned.is_none() && self.events.rank[open] < self.events.rank[next];
+        in_turn || matters(&self.problem.steps[open].form, form)
     }
 
     fn record(&self, cell: u32) -> u32 {
