@@ -76,10 +76,10 @@ pub fn check(history: &History, deadline: Duration) -> Verdict {
     if let Err(problem) = history.check_form() {
         return Verdict::Undecided(format!("the history is malformed: {problem}"));
     }
-    let prepared = match Prepared::new(history) {
-        Ok(prepared) => prepared,
-        Err(violation) => return Verdict::Violation(violation),
-    };
+    let mut prepared = Prepared::new(history);
+    if let Some(violation) = prepared.impossible.take() {
+        return Verdict::Violation(violation);
+    }
     let mut partitions = Partitions::new(&prepared);
     // The cheap ones first: a violation there is found whatever becomes of the others.
     partitions.groups.sort_by_key(|group| group.operations.len());
@@ -112,7 +112,18 @@ pub fn check(history: &History, deadline: Duration) -> Verdict {
     undecided.map_or(Verdict::Linearizable, Verdict::Undecided)
 }
 
-/// How many sets of keys of a history are judged apart from each other.
-pub fn partitions(history: &History) -> usize {
-    Prepared::new(history).map_or(0, |prepared| Partitions::new(&prepared).groups.len())
+/// What a history is about, as the checker sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// How many keys occur in it.
+    pub keys: usize,
+    /// How many sets of keys are judged apart from each other.
+    pub sets: usize,
+}
+
+/// Tells what a history is about, without judging it.
+pub fn extent(history: &History) -> Extent {
+    let prepared = Prepared::new(history);
+    let partitions = Partitions::new(&prepared);
+    Extent { keys: partitions.keys.len(), sets: partitions.groups.len() }
 }

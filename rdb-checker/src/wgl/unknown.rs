@@ -9,6 +9,8 @@ pub(super) struct Prepared<'a> {
     pub(super) kept: Vec<Kept>,
     /// The versions that a write of the history is known to have.
     pub(super) owned: HashSet<u64>,
+    /// An answer that is impossible in itself, whatever the others are.
+    pub(super) impossible: Option<Violation>,
 }
 
 /// An operation that constrains or may explain others.
@@ -27,14 +29,13 @@ pub(super) fn effects(ops: &[(Blob, Option<Blob>)]) -> BTreeMap<&Blob, Option<&B
 }
 
 impl<'a> Prepared<'a> {
-    /// # Errors
-    /// Where an answer is impossible in itself, whatever the others are.
-    pub(super) fn new(history: &'a History) -> Result<Self, Violation> {
+    pub(super) fn new(history: &'a History) -> Self {
+        let mut impossible = None;
         let mut evidence = Evidence::default();
         let mut owned = HashSet::new();
         for (place, operation) in history.operations.iter().enumerate() {
-            if let Some(problem) = impossible(operation) {
-                return Err(Violation { message: problem.to_owned(), operations: vec![place] });
+            if let (None, Some(problem)) = (&impossible, contradiction(operation)) {
+                impossible = Some(Violation { message: problem.to_owned(), operations: vec![place] });
             }
             if let Some(Answer::Committed { version: Some(version) }) = operation.answer() {
                 owned.insert(*version);
@@ -66,7 +67,7 @@ impl<'a> Prepared<'a> {
             owned.extend(version);
             kept.push(Kept { place, returned, version });
         }
-        Ok(Self { history, kept, owned })
+        Self { history, kept, owned, impossible }
     }
 }
 
@@ -198,7 +199,7 @@ impl<'a> Evidence<'a> {
 }
 
 /// What is wrong with an answer, whatever the state of the store.
-fn impossible(operation: &Operation) -> Option<&'static str> {
+fn contradiction(operation: &Operation) -> Option<&'static str> {
     match (&operation.request, operation.answer()?) {
         (Request::Write { ops, .. }, Answer::Committed { .. }) if ops.is_empty() => {
             Some("a write without operations says that it changed something")
