@@ -42,6 +42,8 @@
 //!    that is followed by another write could change places with it, or be left out where that overwrites all
 //!    of it unseen.
 //! 8. **A value that is still expected is not overwritten** when no write that is left puts it.
+//! 9. **Nor is one put too early** that no other write puts: when somebody who expects it was called after
+//!    another write of that key, which is left, had returned.
 //!
 //! A configuration is the set of operations placed and the state. Of the operations with an answer, all that
 //! returned before the first one that is not placed (the *frontier*) are placed, and the others of the set

@@ -69,6 +69,21 @@ pub(super) struct Stuck {
     pub(super) open: Vec<usize>,
     /// The records of the keys.
     pub(super) state: Vec<u32>,
+    /// The place in time of the first return of those.
+    pub(super) first_return: u32,
+    /// Operations that were called later and expect what one of those overwrites or puts.
+    pub(super) later: Vec<usize>,
+}
+
+impl Form {
+    /// The facts that have to be so.
+    pub(super) fn facts(&self) -> impl Iterator<Item = u32> {
+        self.expects.iter().filter_map(|(cell, expect)| match expect {
+            Expect::Absent => Some(*cell),
+            Expect::Is(fact) => Some(*fact),
+            _ => None,
+        })
+    }
 }
 
 impl<'a> Problem<'a> {
@@ -131,7 +146,9 @@ impl<'a> Problem<'a> {
     }
 
     pub(super) fn places(&self, stuck: &Stuck) -> Vec<usize> {
-        stuck.open.iter().map(|step| self.steps[*step].place).collect()
+        const LATER: usize = 8;
+        let steps = stuck.open.iter().chain(stuck.later.iter().take(LATER));
+        steps.map(|step| self.steps[*step].place).collect()
     }
 
     /// In words, where the search got furthest, and what is in the way.
@@ -141,7 +158,10 @@ impl<'a> Problem<'a> {
             .open
             .iter()
             .map(|step| &self.steps[*step].form)
-            .flat_map(|form| form.expects.iter().map(|(cell, _)| *cell).chain(form.any.iter().copied()))
+            .flat_map(|form| {
+                let changed = form.effects.iter().map(|(cell, _)| *cell);
+                form.expects.iter().map(|(cell, _)| *cell).chain(form.any.iter().copied()).chain(changed)
+            })
             .collect();
         looked.sort_unstable();
         looked.dedup();
@@ -159,9 +179,13 @@ impl<'a> Problem<'a> {
             })
             .collect();
         let then = if state.is_empty() { String::new() } else { format!(" (there, {})", state.join(", ")) };
+        let later = match stuck.later.len() {
+            0 => String::new(),
+            later => format!(", while {later} called later still expect what they overwrite or put"),
+        };
         format!(
             "no order of the operations explains every answer: the longest places {} of {answered}, and none \
-             of those under way can be next{then}. keys=`{}`",
+             of those under way can be next{then}{later}. keys=`{}`",
             stuck.placed,
             self.keys()
         )

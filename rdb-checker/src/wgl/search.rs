@@ -2,7 +2,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::configuration::{Configuration, Mark};
-use super::problem::{Expect, Form, Problem, Step, Stuck};
+use super::problem::{Form, Problem, Step, Stuck};
 
 /// What came of a search.
 pub(super) enum Found {
@@ -42,6 +42,10 @@ pub(super) struct Search<'a> {
     wanted: Vec<u32>,
     /// For each fact, how many of the operations that are not placed bring it about.
     writers: Vec<u32>,
+    /// For each fact, the operations with an answer that expect it, in the order of their calls.
+    readers: Vec<Vec<u32>>,
+    /// For each key, the operations that certainly write it, in the order of their returns.
+    overwriters: Vec<Vec<u32>>,
     seen: HashSet<(u32, u32)>,
     stuck: Option<Stuck>,
 }
@@ -112,10 +116,22 @@ impl<'a> Search<'a> {
             layout,
             wanted: vec![0; problem.facts],
             writers: vec![0; problem.facts],
+            readers: vec![Vec::new(); problem.facts],
+            overwriters: vec![Vec::new(); problem.keys.len()],
             seen: HashSet::new(),
             stuck: None,
             events,
         };
+        for step in &this.events.returns {
+            for (cell, _) in &steps[*step as usize].form.effects {
+                this.overwriters[*cell as usize].push(*step);
+            }
+        }
+        for node in this.events.nodes.iter().filter(|node| is_call(**node)) {
+            for fact in steps[*node as usize / 2].form.facts() {
+                this.readers[fact as usize].push(*node / 2);
+            }
+        }
         (0..steps.len()).for_each(|step| this.count(step, true));
         this
     }
@@ -140,7 +156,7 @@ impl<'a> Search<'a> {
                 continue;
             }
             self.remember_where_stuck();
-            let Some(frame) = frames.pop() else { return Found::None(self.stuck.unwrap_or_default()) };
+            let Some(frame) = frames.pop() else { return Found::None(self.stuck()) };
             self.take_back(&frame);
             cursor = self.after(frame.step);
         }
@@ -257,7 +273,8 @@ impl<'a> Search<'a> {
         expects && (form.any.is_empty() || form.any.iter().any(|cell| self.record(*cell) != 0))
     }
 
-    /// Places a write. False where it overwrites what cannot come back and is still expected (point 8).
+    /// Places a write. False where it overwrites what cannot come back and is still expected, or brings about
+    /// what has to be overwritten before it is expected (points 8 and 9).
     fn apply(&mut self, form: &Form, step: usize) -> bool {
         self.place(step);
         let mut alive = true;
@@ -265,9 +282,24 @@ impl<'a> Search<'a> {
             let old = self.problem.fact(*cell, self.record(*cell)) as usize;
             let new = self.problem.fact(*cell, *record) as usize;
             alive &= old == new || self.wanted[old] == 0 || self.writers[old] > 0;
+            alive &= self.writers[new] > 0 || self.wanted[new] == 0 || !self.comes_too_early(*cell, new);
             self.words.set(*cell as usize, *record);
         }
         alive
+    }
+
+    /// Whether a write of a key that is left returned before a reader that is left and expects a fact of that
+    /// key was called.
+    fn comes_too_early(&self, cell: u32, fact: usize) -> bool {
+        let left = |step: &&u32| !self.placed[**step as usize];
+        let overwriters = &self.overwriters[cell as usize];
+        let from =
+            overwriters.partition_point(|step| (self.events.rank[*step as usize] as usize) < self.frontier);
+        let overwriter = overwriters[from..].iter().find(left);
+        let reader = self.readers[fact].iter().rev().find(left);
+        overwriter.zip(reader).is_some_and(|(overwriter, reader)| {
+            self.events.at[2 * *overwriter as usize + 1] < self.events.at[2 * *reader as usize]
+        })
     }
 
     fn place(&mut self, step: usize) {
@@ -317,12 +349,8 @@ impl<'a> Search<'a> {
     fn count(&mut self, step: usize, waits: bool) {
         let Step { form, returned, .. } = &self.problem.steps[step];
         let change = |count: &mut u32| if waits { *count += 1 } else { *count -= 1 };
-        for (cell, expect) in form.expects.iter().filter(|_| returned.is_some()) {
-            match expect {
-                Expect::Absent => change(&mut self.wanted[*cell as usize]),
-                Expect::Is(fact) => change(&mut self.wanted[*fact as usize]),
-                _ => {}
-            }
+        for fact in form.facts().filter(|_| returned.is_some()) {
+            change(&mut self.wanted[fact as usize]);
         }
         for (cell, record) in &form.effects {
             change(&mut self.writers[self.problem.fact(*cell, *record) as usize]);
@@ -332,6 +360,24 @@ impl<'a> Search<'a> {
     /// The place of the first return that is left.
     fn first_return(&self) -> u32 {
         self.events.returns.get(self.frontier).map_or(u32::MAX, |step| self.events.at[2 * *step as usize + 1])
+    }
+
+    /// Where the search got furthest, with those of later calls that keep the others from being placed.
+    fn stuck(mut self) -> Stuck {
+        let mut stuck = self.stuck.take().unwrap_or_default();
+        let steps = &self.problem.steps;
+        let mut facts = HashSet::new();
+        for (cell, record) in stuck.open.iter().flat_map(|step| &steps[*step].form.effects) {
+            // What is there and would be overwritten, and what would be there.
+            facts.insert(self.problem.fact(*cell, stuck.state[*cell as usize]));
+            facts.insert(self.problem.fact(*cell, *record));
+        }
+        let later = |step: &u32| self.events.at[2 * *step as usize] > stuck.first_return;
+        let readers = facts.iter().flat_map(|fact| &self.readers[*fact as usize]).filter(|step| later(step));
+        stuck.later = readers.map(|step| *step as usize).collect();
+        stuck.later.sort_by_key(|step| steps[*step].called);
+        stuck.later.dedup();
+        stuck
     }
 
     fn remember_where_stuck(&mut self) {
@@ -348,7 +394,8 @@ impl<'a> Search<'a> {
         // The one whose answer came first could not wait.
         open.sort_by_key(|step| self.events.rank[*step]);
         let state = (0..self.problem.keys.len()).map(|cell| self.words.get(cell)).collect();
-        self.stuck = Some(Stuck { placed, open, state });
+        self.stuck =
+            Some(Stuck { placed, open, state, first_return: self.first_return(), later: Vec::new() });
     }
 }
 
