@@ -12,6 +12,7 @@
 
 mod blob;
 mod history;
+mod jepsen;
 mod lie;
 mod operation;
 mod recorder;
