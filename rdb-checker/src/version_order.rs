@@ -15,7 +15,6 @@ use crate::{History, Verdict, Violation};
 use facts::Facts;
 use pending::Pending;
 use placing::{Absence, Clock};
-use replay::Note;
 use timeline::Timeline;
 
 /// Judges a history by the versions in its answers.
@@ -36,7 +35,7 @@ pub fn check(history: &History) -> Verdict {
     let line = Timeline::new(&facts, owners.commits.iter().map(|(version, op)| (*op, *version)));
     let placed = clock.place(&facts, &line, &pending, &Absence::Lenient);
     let order = replay::order(&facts, &placed, &[]);
-    let replayed = replay::replay(&facts, &line, &placed, &order, Note::Exact);
+    let replayed = replay::replay(&facts, &line, &placed, &order);
     drop(order);
     if let Some(violation) = proof::violation(&facts, &line, &pending, &placed, &replayed) {
         return contradiction(violation, owners.guessed);

@@ -10,7 +10,7 @@ use rdb_checker::{Verdict, version_order};
 #[test]
 fn random_histories_of_a_store_that_keeps_its_promises_are_linearizable() {
     let mut wrong = 0;
-    for seed in 0..500 {
+    for seed in 0..std::env::var("SEEDS").map_or(500, |s| s.parse().unwrap()) {
         let history = generator::history(Plan::small(seed));
         let verdict = version_order::check(&history);
         if verdict != Verdict::Linearizable {

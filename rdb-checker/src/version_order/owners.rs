@@ -36,22 +36,33 @@ pub(super) fn find<'h>(facts: &mut Facts<'h>) -> Result<Owners, (Violation, bool
         let message = format!("version {version} was given twice, to operations {one} and {other}");
         return Err((facts.violation(message, &[one, other]), false));
     }
-    let sightings = unowned(facts, &commits).map_err(|violation| (violation, false))?;
     let mut owners = Owners { commits, guessed: false };
-    if !sightings.is_empty() {
+    let mut witnesses: Vec<u32> = (0..facts.count()).collect();
+    loop {
+        let sightings = unowned(facts, &owners.commits, &witnesses);
+        let sightings = sightings.map_err(|violation| (violation, owners.guessed))?;
+        if sightings.is_empty() {
+            return Ok(owners);
+        }
+        // A write that was found to have taken effect has seen what its conditions name.
+        let known = owners.commits.len();
         assign(facts, &sightings, &mut owners)?;
+        witnesses = owners.commits[known..].iter().map(|(_, op)| *op).collect();
         owners.commits.sort_unstable();
     }
-    Ok(owners)
 }
 
 /// All sightings of versions that no answered write owns, by version. Those of owned ones are compared with
 /// what the owner wrote.
-fn unowned<'h>(facts: &Facts<'h>, commits: &[(u64, u32)]) -> Result<Vec<Sighting<'h>>, Violation> {
+fn unowned<'h>(
+    facts: &Facts<'h>,
+    commits: &[(u64, u32)],
+    witnesses: &[u32],
+) -> Result<Vec<Sighting<'h>>, Violation> {
     let mut sightings = Vec::new();
     let mut wrong = None;
     let owners: HashMap<u64, u32> = commits.iter().copied().collect();
-    for by in 0..facts.count() {
+    for by in witnesses.iter().copied() {
         if matches!(facts.roles[by as usize], Role::Idle | Role::Pending) {
             continue;
         }
@@ -94,7 +105,11 @@ fn assign<'h>(
 ) -> Result<(), (Violation, bool)> {
     let mut by_record: HashMap<(u32, &Blob), Vec<u32>> = HashMap::new();
     let mut by_key: HashMap<u32, Vec<u32>> = HashMap::new();
-    for op in (0..facts.count()).filter(|op| facts.roles[*op as usize] == Role::Pending) {
+    let unknown = |op: &u32| {
+        let operation = facts.operation(*op as usize);
+        operation.outcome.is_none() && matches!(operation.request, Request::Write { .. })
+    };
+    for op in (0..facts.count()).filter(unknown) {
         for effect in facts.effects(op) {
             if let Some(value) = effect.value {
                 by_record.entry((effect.key, value)).or_default().push(op);
@@ -128,7 +143,8 @@ fn assign<'h>(
     }
     let mut in_turn: Vec<usize> = (0..groups.len()).collect();
     in_turn.sort_by_key(|group| (choices[*group].0.len() > 1, *group));
-    let mut taken: HashMap<u32, u64> = HashMap::new();
+    let taken = owners.commits.iter().filter(|(_, op)| facts.operation(*op as usize).outcome.is_none());
+    let mut taken: HashMap<u32, u64> = taken.map(|(version, op)| (*op, *version)).collect();
     for group in in_turn {
         let (fit, returned) = &choices[group];
         let Sighting { version, by, .. } = groups[group][0];

@@ -97,10 +97,11 @@ impl<'h> Proof<'_, 'h> {
             return Some(plain);
         }
         let held = self.replayed.held[entry as usize];
-        if held.op != NOBODY && held.place >= place {
-            let rest = format!("operation {} found it there later, and what is deleted does not return", held.op);
+        let again = state.value.is_some_and(|value| self.putter(key, u64::MAX, Some(value)));
+        if held.exact_by != NOBODY && held.exact >= place && !again {
+            let rest = format!("operation {} found it there later, and what is deleted does not return", held.exact_by);
             plain.message = format!("{}, and {rest}", plain.message);
-            plain.operations.push(held.op as usize);
+            plain.operations.push(held.exact_by as usize);
             return Some(plain);
         }
         let vanished = self.vanished.entry(key).or_insert((NOBODY, 0));

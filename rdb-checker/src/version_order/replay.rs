@@ -31,17 +31,12 @@ pub(super) enum Trouble<'h> {
 /// The last that found a state as it is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held {
-    pub(super) place: Place,
-    pub(super) op: u32,
-}
-
-/// Which findings of a state are noted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Note {
-    /// All.
-    Every,
-    /// Those that name its version, so that it is no other.
-    Exact,
+    /// Where the last stands that found it, or one like it.
+    pub(super) like: Place,
+    /// Where the last stands that named its version or value, so that it is no other.
+    pub(super) exact: Place,
+    /// The latter.
+    pub(super) exact_by: u32,
 }
 
 /// What a replay of all operations in the order of their places came to.
@@ -66,12 +61,11 @@ pub(super) fn replay<'h>(
     line: &Timeline<'h>,
     placed: &Placed,
     order: &[u32],
-    note: Note,
 ) -> Replayed<'h> {
     let states = (0..facts.keys.len() as u32).map(|key| line.of(key).start as u32).collect();
-    let nobody = Held { place: Place::default(), op: NOBODY };
+    let nobody = Held { like: Place::default(), exact: Place::default(), exact_by: NOBODY };
     let replayed = Replayed { troubles: Vec::new(), held: vec![nobody; line.entries.len()] };
-    let mut store = Store { facts, line, placed, note, states, present: BTreeSet::new(), replayed };
+    let mut store = Store { facts, line, placed, states, present: BTreeSet::new(), replayed };
     let (mut called, mut called_by) = (0, NOBODY);
     for op in order.iter().copied() {
         if facts.returned[op as usize] < called {
@@ -89,7 +83,6 @@ struct Store<'a, 'h> {
     facts: &'a Facts<'h>,
     line: &'a Timeline<'h>,
     placed: &'a Placed,
-    note: Note,
     /// For each key its state now, in the timeline.
     states: Vec<u32>,
     /// The keys that are present now.
@@ -123,8 +116,15 @@ impl<'h> Store<'_, 'h> {
         let place = self.placed.places[op as usize];
         let held = &mut self.replayed.held[entry as usize];
         if seen.agrees(state.version, state.value) {
-            if self.note == Note::Every || matches!(seen, Seen::Record(..) | Seen::Version(_)) {
-                *held = Held { place, op };
+            match seen {
+                Seen::Record(..) | Seen::Version(_) | Seen::Value(_) => {
+                    *held = Held { like: place, exact: place, exact_by: op };
+                }
+                // It can stand behind a later delete as well.
+                Seen::Absent if self.facts.roles[op as usize] == Role::Get => {}
+                Seen::Absent | Seen::Present => held.like = place,
+                // Others than this state are of another version or value too.
+                Seen::NotVersion(_) | Seen::NotValue(_) => {}
             }
         } else {
             let (held, after) = (*held, self.placed.after[op as usize]);
@@ -151,8 +151,8 @@ impl<'h> Store<'_, 'h> {
             if must_find && self.line.entries[*state as usize].value.is_some() {
                 found = true;
                 // Of several deletes one is enough, and which one is not said.
-                if effects.len() == 1 && self.note == Note::Every {
-                    self.replayed.held[*state as usize] = Held { place, op };
+                if effects.len() == 1 {
+                    self.replayed.held[*state as usize].like = place;
                 }
             }
             // The timeline holds the same commits in the same order.

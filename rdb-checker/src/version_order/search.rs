@@ -1,15 +1,16 @@
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 
 use super::facts::{Effect, Facts, Place, Role};
 use super::owners::Owners;
 use super::pending::Pending;
 use super::placing::{Absence, Clock, Placed};
-use super::replay::{self, Held, Note, Replayed, Trouble};
+use super::replay::{self, Held, Replayed, Trouble};
 use super::seen::Seen;
 use super::timeline::{Entry, NOBODY, Timeline};
 
 /// How often the search begins anew, each time with another order of preference.
-const ATTEMPTS: u64 = 12;
+const ATTEMPTS: u64 = 100;
 
 /// How many operations the search replays, about, before it gives up.
 const EFFORT: usize = 64_000_000;
@@ -78,6 +79,31 @@ struct Now<'a, 'h> {
     held: &'a [Held],
 }
 
+/// What a supposed write may not stand before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Respect {
+    /// Anyone who found the state that it changes, or one like it.
+    Like,
+    /// Those who found no other than that state. The rest may have found what another supposed write made.
+    Exact,
+    /// The same, whether its conditions hold or not: another supposed write may see to that.
+    Bold,
+}
+
+impl Respect {
+    const fn of(self, held: &Held) -> Place {
+        match self {
+            Self::Like => held.like,
+            Self::Exact | Self::Bold => held.exact,
+        }
+    }
+
+    /// The first version behind a state and those who found it.
+    fn behind(self, held: &Held, state: &Entry<'_>) -> u64 {
+        self.of(held).version.max(state.version).saturating_add(1)
+    }
+}
+
 impl<'h> Search<'_, 'h> {
     /// Places and replays everything, and supposes or moves a write for each trouble. Writes move to higher
     /// versions only.
@@ -93,7 +119,7 @@ impl<'h> Search<'_, 'h> {
         }
         let ops: Vec<u32> = self.supposed.iter().map(|one| one.op).collect();
         let order = replay::order(facts, &placed, &ops);
-        let Replayed { troubles, held } = replay::replay(facts, &line, &placed, &order, Note::Every);
+        let Replayed { troubles, held } = replay::replay(facts, &line, &placed, &order);
         let now = Now { line: &line, placed: &placed, held: &held };
         let mut changed = HashSet::new();
         for (index, lowest) in lowest.into_iter().enumerate().rev() {
@@ -124,6 +150,9 @@ impl<'h> Search<'_, 'h> {
                     })
                 }
             };
+            if !solved && self.refute_one(trouble, &mut changed) {
+                continue;
+            }
             if !solved {
                 return Round::Stuck;
             }
@@ -142,7 +171,7 @@ impl<'h> Search<'_, 'h> {
     /// Moves a supposed write up, or drops it where it cannot move.
     fn raise_or_refute(&mut self, now: &Now<'_, 'h>, index: usize, low: u64) -> bool {
         let Supposed { op, high, key, .. } = self.supposed[index];
-        let version = self.fit(now, op, key, low, high);
+        let version = self.fit(now, op, key, Respect::Exact, low..=high);
         match version {
             Some(version) => self.supposed[index].version = version,
             None => {
@@ -151,6 +180,27 @@ impl<'h> Search<'_, 'h> {
             }
         }
         version.is_some()
+    }
+
+    /// Gives up one supposed write that might be needed for a finding for which there is no other way.
+    fn refute_one(&mut self, trouble: &Trouble<'h>, changed: &mut HashSet<u32>) -> bool {
+        let touches = |op: u32, key: u32| self.facts.effect(op, key).is_some();
+        let wanted = |one: &Supposed| match *trouble {
+            Trouble::Seen { key, .. } => touches(one.op, key),
+            Trouble::NoChange { op, .. } => {
+                self.facts.effects(op).iter().any(|effect| touches(one.op, effect.key))
+            }
+            Trouble::Time { .. } => false,
+        };
+        let finder = match *trouble {
+            Trouble::Seen { op, .. } => self.supposed.iter().position(|one| one.op == op),
+            _ => None,
+        };
+        let Some(index) = finder.or_else(|| self.supposed.iter().position(wanted)) else { return false };
+        let Supposed { op, key, .. } = self.supposed.swap_remove(index);
+        self.refuted.insert((op, key));
+        self.touch(op, changed);
+        true
     }
 
     /// Explains one finding. False if there is no way.
@@ -166,22 +216,22 @@ impl<'h> Search<'_, 'h> {
             if seen.agrees(before.version, before.value) {
                 let low = place.version.saturating_add(1);
                 let Supposed { high, key: sake, .. } = self.supposed[culprit];
-                if let Some(version) = self.fit(now, state.op, sake, low, high) {
+                if let Some(version) = self.fit(now, state.op, sake, Respect::Exact, low..=high) {
                     self.supposed[culprit].version = version;
                     return true;
                 }
             }
         }
-        let fixed = facts.roles[op as usize] != Role::Get;
-        let low = held.place.version.max(state.version).saturating_add(1);
-        let found = match seen {
-            Seen::Absent if fixed => {
-                let low = now.held[index].place.version.max(low - 1).saturating_add(1);
-                self.suppose(now, trouble, low, place.newest(), changed)
+        let get = facts.roles[op as usize] == Role::Get;
+        let found = [Respect::Like, Respect::Exact, Respect::Bold].into_iter().any(|respect| match seen {
+            Seen::Absent if get => self.suppose_for_get(now, trouble, respect, changed),
+            Seen::Absent => {
+                let low = respect.behind(&now.held[index], state);
+                self.suppose(now, trouble, respect, low..=place.newest(), changed)
             }
-            Seen::Absent => self.suppose_for_get(now, trouble, changed),
-            _ => self.suppose(now, trouble, low, place.newest(), changed),
-        };
+            // Others that found nothing may stand behind the one who found something.
+            _ => self.suppose(now, trouble, respect, respect.behind(&held, state)..=place.newest(), changed),
+        });
         if let (false, Some(culprit)) = (found, culprit) {
             self.refuted.insert((state.op, self.supposed[culprit].key));
             self.supposed.swap_remove(culprit);
@@ -191,7 +241,13 @@ impl<'h> Search<'_, 'h> {
     }
 
     /// A get that found nothing may stand behind any record of its key that can have vanished in its time.
-    fn suppose_for_get(&mut self, now: &Now<'_, 'h>, trouble: &Trouble<'h>, changed: &mut HashSet<u32>) -> bool {
+    fn suppose_for_get(
+        &mut self,
+        now: &Now<'_, 'h>,
+        trouble: &Trouble<'h>,
+        respect: Respect,
+        changed: &mut HashSet<u32>,
+    ) -> bool {
         let Trouble::Seen { op, entry, .. } = *trouble else { return false };
         let latest = self.latest[op as usize];
         let mut entry = Some(entry as usize);
@@ -203,8 +259,8 @@ impl<'h> Search<'_, 'h> {
             entry = now.line.next(index);
             if state.value.is_some() {
                 let end = entry.map_or(u64::MAX, |next| now.line.entries[next].version - 1);
-                let low = now.held[index].place.version.max(state.version).saturating_add(1);
-                if self.suppose(now, trouble, low, latest.newest().min(end), changed) {
+                let low = respect.behind(&now.held[index], state);
+                if self.suppose(now, trouble, respect, low..=latest.newest().min(end), changed) {
                     return true;
                 }
             }
@@ -217,8 +273,8 @@ impl<'h> Search<'_, 'h> {
         &mut self,
         now: &Now<'_, 'h>,
         trouble: &Trouble<'h>,
-        low: u64,
-        high: u64,
+        respect: Respect,
+        range: RangeInclusive<u64>,
         changed: &mut HashSet<u32>,
     ) -> bool {
         let Trouble::Seen { op, key, seen, .. } = *trouble else { return false };
@@ -231,12 +287,18 @@ impl<'h> Search<'_, 'h> {
                 && !self.refuted.contains(&(*candidate, key))
                 && leaves.is_some_and(|value| seen.agrees(0, value))
         };
+        let (low, high) = range.into_inner();
         let by = facts.returned[op as usize];
         let mut candidates: Vec<u32> = self.pending.of(facts, key, by).filter(useful).collect();
         candidates.sort_by_cached_key(|candidate| self.preference(*candidate));
         for candidate in candidates {
             let low = low.max(now.placed.places[candidate as usize].version.saturating_add(1));
-            if let Some(version) = self.fit(now, candidate, key, low, high) {
+            let version = if seen == Seen::Absent {
+                self.fit(now, candidate, key, respect, low..=high)
+            } else {
+                self.fit_late(now, candidate, key, respect, low..=high)
+            };
+            if let Some(version) = version {
                 self.supposed.push(Supposed { op: candidate, version, high, key });
                 self.touch(candidate, changed);
                 return true;
@@ -260,7 +322,15 @@ impl<'h> Search<'_, 'h> {
 
     /// The first free version in a range at which a write's conditions hold, and its effects contradict
     /// nobody.
-    fn fit(&self, now: &Now<'_, 'h>, op: u32, sake: u32, low: u64, high: u64) -> Option<u64> {
+    fn fit(
+        &self,
+        now: &Now<'_, 'h>,
+        op: u32,
+        sake: u32,
+        respect: Respect,
+        range: RangeInclusive<u64>,
+    ) -> Option<u64> {
+        let (low, high) = range.into_inner();
         let mut version = low.max(1);
         loop {
             version = self.free(version, high)?;
@@ -268,7 +338,7 @@ impl<'h> Search<'_, 'h> {
             for (key, condition) in self.facts.conditions(op) {
                 let index = before(now.line, key, version, op);
                 let Entry { version: since, value, .. } = now.line.entries[index];
-                if !Seen::held(condition).agrees(since, value) {
+                if respect != Respect::Bold && !Seen::held(condition).agrees(since, value) {
                     let changes = following(now.line, index, op)?;
                     next = next.max(now.line.entries[changes].version.saturating_add(1));
                 }
@@ -276,7 +346,7 @@ impl<'h> Search<'_, 'h> {
             for Effect { key, value } in self.facts.effects(op) {
                 let index = before(now.line, *key, version, op);
                 let changes = value.is_some() || now.line.entries[index].value.is_some();
-                let held = now.held[index].place.version;
+                let held = respect.of(&now.held[index]).version;
                 if *key != sake && changes && held >= version {
                     next = next.max(held.saturating_add(1));
                 }
@@ -286,6 +356,22 @@ impl<'h> Search<'_, 'h> {
             }
             version = next;
         }
+    }
+
+    /// A late version at which a write fits: for one that nobody saw but the one who needs it. It is in the
+    /// way of those who found the key absent before.
+    fn fit_late(
+        &self,
+        now: &Now<'_, 'h>,
+        op: u32,
+        sake: u32,
+        respect: Respect,
+        range: RangeInclusive<u64>,
+    ) -> Option<u64> {
+        let (low, high) = range.into_inner();
+        let starts = (0..u64::BITS).map(|shift| high.saturating_sub((1 << shift) - 1));
+        let starts = starts.take_while(|start| *start > low).chain([low]);
+        starts.into_iter().find_map(|start| self.fit(now, op, sake, respect, start..=high))
     }
 
     /// The first version of a range that no commit has. Those of other supposed writes are free: which of

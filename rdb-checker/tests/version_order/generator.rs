@@ -66,8 +66,8 @@ struct Store {
     random: Random,
     plan: Plan,
     records: BTreeMap<Blob, Record>,
-    /// Versions that were given before, for conditions that fail.
-    stale: Vec<u64>,
+    /// The records that callers were told of last: they cannot ask for others.
+    told: BTreeMap<Blob, Record>,
     line: u64,
     values: u64,
 }
@@ -82,7 +82,7 @@ pub fn history(plan: Plan) -> History {
         random: Random(plan.seed),
         plan,
         records: BTreeMap::new(),
-        stale: vec![1],
+        told: BTreeMap::new(),
         line: 0,
         values: 0,
     };
@@ -134,6 +134,7 @@ pub fn history(plan: Plan) -> History {
                 }
             }
             Step::Return(place, answer) => {
+                store.tell(&operations[place].request, &answer);
                 operations[place].outcome = Some(Outcome { returned: now, answer });
                 let at = now + store.random.below(10) as u64;
                 schedule(at, Step::Call, process, &mut kept, &mut steps);
@@ -199,16 +200,40 @@ impl Store {
         Request::Write { conditions, ops }
     }
 
-    /// Mostly one that holds at the time of the call.
     fn condition(&mut self, name: &Blob) -> Condition {
-        let record = self.records.get(name).filter(|_| self.random.percent(85)).cloned();
+        let record = self.told.get(name).cloned();
         match (self.random.below(4), record) {
             (0, _) => Condition::Present,
             (1, Some(Record { version: Some(version), .. })) => Condition::Version(version),
             (2, Some(record)) => Condition::Value(record.value),
-            (1, None) => Condition::Version(self.random.choose(&self.stale).expect("there is one")),
-            (3, Some(_)) => Condition::Present,
+            (3, Some(_)) if self.records.contains_key(name) => Condition::Present,
             _ => Condition::Absent,
+        }
+    }
+
+    fn tell(&mut self, request: &Request, answer: &Answer) {
+        let mut told = |key: &Blob, record: Option<&Record>| {
+            record.map(|record| self.told.insert(key.clone(), record.clone()));
+        };
+        match (request, answer) {
+            (Request::Get { key }, Answer::Record(record)) => told(key, record.as_ref()),
+            (Request::GetMany { keys }, Answer::Records { records, .. }) => {
+                keys.iter().zip(records).for_each(|(key, record)| told(key, record.as_ref()));
+            }
+            (_, Answer::Entries { entries, .. }) => {
+                entries.iter().for_each(|(key, record)| told(key, record.as_ref()));
+            }
+            (Request::Write { ops, .. }, Answer::Committed { version }) => {
+                for (key, value) in ops {
+                    if let Some(value) = value {
+                        told(key, Some(&Record { value: value.clone(), version: *version }));
+                    }
+                }
+            }
+            (Request::Write { conditions, .. }, Answer::Conflict { index, current: Current::Present(record), .. }) => {
+                told(&conditions[*index].0, Some(record));
+            }
+            _ => {}
         }
     }
 
@@ -282,9 +307,6 @@ impl Store {
                     self.records.remove(key);
                 }
             }
-        }
-        if self.stale.len() < 100 {
-            self.stale.push(self.line);
         }
         Answer::Committed { version: Some(self.line) }
     }
