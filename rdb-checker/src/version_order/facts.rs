@@ -173,15 +173,18 @@ impl<'h> Facts<'h> {
                 Some("was answered unchanged, but it puts a record, which is always a change".to_owned())
             }
             (Request::Scan { start, end, reverse, limit }, Answer::Entries { entries, .. }) => {
-                let outside =
-                    |key: &Blob| key < start || end.as_ref().is_some_and(|end| key >= end);
+                let outside = |key: &Blob| key < start || end.as_ref().is_some_and(|end| key >= end);
                 if let Some((key, _)) = entries.iter().find(|(key, _)| outside(key)) {
                     return Some(format!("delivered key {key}, which is outside the range it asked for"));
                 }
-                let disordered =
-                    |pair: &&[(Blob, _)]| if *reverse { pair[0].0 <= pair[1].0 } else { pair[0].0 >= pair[1].0 };
+                let disordered = |pair: &&[(Blob, _)]| {
+                    if *reverse { pair[0].0 <= pair[1].0 } else { pair[0].0 >= pair[1].0 }
+                };
                 if let Some(pair) = entries.windows(2).find(disordered) {
-                    return Some(format!("delivered key {} behind key {}, out of order", pair[1].0, pair[0].0));
+                    return Some(format!(
+                        "delivered key {} behind key {}, out of order",
+                        pair[1].0, pair[0].0
+                    ));
                 }
                 let most = limit.filter(|limit| entries.len() as u64 > *limit)?;
                 Some(format!("delivered {} records, but asked for {most} at most", entries.len()))
@@ -308,7 +311,9 @@ fn role_of(operation: &Operation) -> Result<(Role, Place), &'static str> {
     };
     match answer {
         Answer::Failed => Some((Role::Idle, Place::default())),
-        Answer::Applied => return Err("was answered applied, which does not say whether it changed something"),
+        Answer::Applied => {
+            return Err("was answered applied, which does not say whether it changed something");
+        }
         Answer::Record(record) => record.iter().all(versioned).then_some((Role::Get, Place::default())),
         Answer::Records { version, records } => {
             view(version).filter(|_| records.iter().flatten().all(versioned))

@@ -67,13 +67,7 @@ impl<'h> Proof<'_, 'h> {
 
     /// A record was not found where it should be. Each record that vanishes so takes a pending delete of its
     /// own, and none that were missed come back.
-    fn judge_absence(
-        &mut self,
-        trouble: &Trouble<'h>,
-        op: u32,
-        key: u32,
-        entry: u32,
-    ) -> Option<Violation> {
+    fn judge_absence(&mut self, trouble: &Trouble<'h>, op: u32, key: u32, entry: u32) -> Option<Violation> {
         let facts = self.facts;
         let place = self.placed.places[op as usize];
         // A get may stand further behind, in the time of another record.
@@ -99,7 +93,10 @@ impl<'h> Proof<'_, 'h> {
         let held = self.replayed.held[entry as usize];
         let again = state.value.is_some_and(|value| self.putter(key, u64::MAX, Some(value)));
         if held.exact_by != NOBODY && held.exact >= place && !again {
-            let rest = format!("operation {} found it there later, and what is deleted does not return", held.exact_by);
+            let rest = format!(
+                "operation {} found it there later, and what is deleted does not return",
+                held.exact_by
+            );
             plain.message = format!("{}, and {rest}", plain.message);
             plain.operations.push(held.exact_by as usize);
             return Some(plain);
@@ -123,13 +120,15 @@ impl<'h> Proof<'_, 'h> {
 
     /// Whether a write's conditions on the key itself let it delete a record.
     fn can_delete(&self, pending: u32, state: &Entry<'h>, by: u64) -> bool {
-        self.facts.conditions(pending).filter(|(key, _)| *key == state.key).all(|(_, condition)| match condition {
-            Condition::Absent => false,
-            Condition::Present => true,
-            // Else of a pending put between, whose version nobody saw.
-            Condition::Version(version) => *version == state.version || self.putter(state.key, by, None),
-            Condition::Value(value) => {
-                state.value == Some(value) || self.putter(state.key, by, Some(value))
+        self.facts.conditions(pending).filter(|(key, _)| *key == state.key).all(|(_, condition)| {
+            match condition {
+                Condition::Absent => false,
+                Condition::Present => true,
+                // Else of a pending put between, whose version nobody saw.
+                Condition::Version(version) => *version == state.version || self.putter(state.key, by, None),
+                Condition::Value(value) => {
+                    state.value == Some(value) || self.putter(state.key, by, Some(value))
+                }
             }
         })
     }

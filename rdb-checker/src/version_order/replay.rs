@@ -136,7 +136,8 @@ impl<'h> Store<'_, 'h> {
     fn find_no_other(&mut self, scan: u32) {
         let Some(range) = self.facts.covered(scan) else { return };
         let delivered = self.facts.delivered(scan);
-        let missing = |key: &u32| delivered.binary_search_by(|other| order_of(delivered, other, key)).is_err();
+        let missing =
+            |key: &u32| delivered.binary_search_by(|other| order_of(delivered, other, key)).is_err();
         let missing: Vec<u32> = self.present.range(range).copied().filter(missing).collect();
         missing.into_iter().for_each(|key| self.find(scan, key, Seen::Absent));
     }

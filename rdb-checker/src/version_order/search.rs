@@ -27,8 +27,15 @@ pub(super) fn explain<'h>(
     let latest = clock.latest(facts, base);
     let mut rounds = EFFORT / facts.roles.len().max(1_000);
     for attempt in 0..ATTEMPTS {
-        let mut search =
-            Search { facts, owners, pending, attempt, latest: &latest, supposed: Vec::new(), refuted: HashSet::new() };
+        let mut search = Search {
+            facts,
+            owners,
+            pending,
+            attempt,
+            latest: &latest,
+            supposed: Vec::new(),
+            refuted: HashSet::new(),
+        };
         loop {
             if rounds == 0 {
                 return false;
@@ -112,8 +119,11 @@ impl<'h> Search<'_, 'h> {
         let known = self.owners.commits.iter().map(|(version, op)| (*op, *version));
         let line = Timeline::new(facts, known.chain(self.supposed.iter().map(|one| (one.op, one.version))));
         let mut placed = clock.place(facts, &line, self.pending, &Absence::By(self.latest));
-        let lowest: Vec<u64> =
-            self.supposed.iter().map(|one| placed.places[one.op as usize].version.saturating_add(1)).collect();
+        let lowest: Vec<u64> = self
+            .supposed
+            .iter()
+            .map(|one| placed.places[one.op as usize].version.saturating_add(1))
+            .collect();
         for one in &self.supposed {
             placed.places[one.op as usize] = Place::commit(one.version);
         }
@@ -316,7 +326,9 @@ impl<'h> Search<'_, 'h> {
             0 => (0, conditions, effects, called),
             1 => (0, conditions, effects, u64::MAX - called),
             // Any order, another in each attempt.
-            attempt => ((u64::from(op) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15 ^ (attempt << 7)) >> 40, 0, 0, 0),
+            attempt => {
+                ((u64::from(op) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15 ^ (attempt << 7)) >> 40, 0, 0, 0)
+            }
         }
     }
 

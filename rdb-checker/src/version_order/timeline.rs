@@ -31,8 +31,11 @@ impl<'h> Timeline<'h> {
         let start = |key| Entry { version: 0, key, op: NOBODY, value: None };
         let mut entries: Vec<_> = (0..facts.keys.len() as u32).map(start).collect();
         for (op, version) in commits {
-            let entry = |effect: &super::facts::Effect<'h>| {
-                Entry { version, key: effect.key, op, value: effect.value }
+            let entry = |effect: &super::facts::Effect<'h>| Entry {
+                version,
+                key: effect.key,
+                op,
+                value: effect.value,
             };
             entries.extend(facts.effects(op).iter().map(entry));
         }
@@ -68,7 +71,8 @@ impl<'h> Timeline<'h> {
     /// The state of a key at a place; a commit there is in it.
     pub(super) fn at(&self, key: u32, place: Place) -> usize {
         let range = self.of(key);
-        let behind = self.entries[range.clone()].partition_point(|entry| Place::commit(entry.version) <= place);
+        let behind =
+            self.entries[range.clone()].partition_point(|entry| Place::commit(entry.version) <= place);
         range.start + behind.max(1) - 1
     }
 

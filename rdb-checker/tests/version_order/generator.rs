@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use rdb_checker::{Answer, Blob, Condition, Current, History, Operation, Outcome, Record, Request};
 
 /// A small deterministic source of numbers (splitmix64).
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -18,39 +18,39 @@ impl Random {
     }
 
     /// Below a bound.
-    pub fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound.max(1) as u64) as usize
     }
 
-    pub fn percent(&mut self, chance: usize) -> bool {
+    pub(crate) fn percent(&mut self, chance: usize) -> bool {
         self.below(100) < chance
     }
 
-    pub fn choose<T: Clone>(&mut self, from: &[T]) -> Option<T> {
+    pub(crate) fn choose<T: Clone>(&mut self, from: &[T]) -> Option<T> {
         (!from.is_empty()).then(|| from[self.below(from.len())].clone())
     }
 }
 
 /// What to generate.
 #[derive(Clone, Copy)]
-pub struct Plan {
-    pub seed: u64,
-    pub operations: usize,
-    pub callers: usize,
-    pub keys: usize,
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) operations: usize,
+    pub(crate) callers: usize,
+    pub(crate) keys: usize,
     /// Writes of unknown outcome touch keys below this one only.
-    pub murky: usize,
+    pub(crate) murky: usize,
     /// Of a hundred writes of murky keys, so many have an unknown outcome.
-    pub unknown: usize,
+    pub(crate) unknown: usize,
     /// Of a hundred operations, so many read or write several keys.
-    pub wide: usize,
+    pub(crate) wide: usize,
     /// The most keys of a scan.
-    pub span: usize,
+    pub(crate) span: usize,
 }
 
 impl Plan {
-    pub fn small(seed: u64) -> Self {
-        Self { seed, operations: 200, callers: 6, keys: 8, murky: 4, unknown: 25, wide: 30, span: 8 }
+    pub(crate) fn small(seed: u64) -> Self {
+        Self { seed, operations: 200, callers: 6, keys: 8, murky: 4, unknown: 12, wide: 30, span: 8 }
     }
 }
 
@@ -72,12 +72,12 @@ struct Store {
     values: u64,
 }
 
-pub fn key(number: usize) -> Blob {
+pub(crate) fn key(number: usize) -> Blob {
     format!("k{number:06}").into()
 }
 
 /// Generates a history that is linearizable.
-pub fn history(plan: Plan) -> History {
+pub(crate) fn history(plan: Plan) -> History {
     let mut store = Store {
         random: Random(plan.seed),
         plan,
@@ -90,11 +90,12 @@ pub fn history(plan: Plan) -> History {
     let mut steps = Steps::new();
     let mut kept: BTreeMap<u64, (Step, u64)> = BTreeMap::new();
     let mut serial = 0;
-    let mut schedule = |at: u64, step: Step, process: u64, kept: &mut BTreeMap<u64, (Step, u64)>, steps: &mut Steps| {
-        serial += 1;
-        kept.insert(serial, (step, process));
-        steps.push(Reverse((at, serial, 0)));
-    };
+    let mut schedule =
+        |at: u64, step: Step, process: u64, kept: &mut BTreeMap<u64, (Step, u64)>, steps: &mut Steps| {
+            serial += 1;
+            kept.insert(serial, (step, process));
+            steps.push(Reverse((at, serial, 0)));
+        };
     let mut processes = plan.callers as u64;
     for process in 0..processes {
         schedule(process, Step::Call, process, &mut kept, &mut steps);
@@ -173,11 +174,8 @@ impl Store {
     /// keys.
     fn write(&mut self) -> Request {
         let murky = self.random.below(self.plan.keys) < self.plan.murky;
-        let (first, count) = if murky {
-            (0, self.plan.murky)
-        } else {
-            (self.plan.murky, self.plan.keys - self.plan.murky)
-        };
+        let (first, count) =
+            if murky { (0, self.plan.murky) } else { (self.plan.murky, self.plan.keys - self.plan.murky) };
         let several = if self.random.percent(30) { 1 + self.random.below(3) } else { 1 };
         let mut ops = Vec::new();
         for _ in 0..several {
@@ -230,7 +228,10 @@ impl Store {
                     }
                 }
             }
-            (Request::Write { conditions, .. }, Answer::Conflict { index, current: Current::Present(record), .. }) => {
+            (
+                Request::Write { conditions, .. },
+                Answer::Conflict { index, current: Current::Present(record), .. },
+            ) => {
                 told(&conditions[*index].0, Some(record));
             }
             _ => {}
