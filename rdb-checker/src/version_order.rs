@@ -61,7 +61,7 @@
 //! # What a verdict means
 //! `Violation` comes from the proof alone: no choice of what unknown writes did can explain the history with
 //! its versions. `Linearizable` means that a whole order was found, and replayed without a fault.
-//! Histories without unknown writes, or whose unknown writes nobody needs, always get one of the two. The
+//! Histories whose unknown writes have values of their own and explain nothing always get one of the two. The
 //! search is not complete, so that the rest is `Undecided`, neither a false alarm nor a pass: ask
 //! [`wgl`](crate::wgl). The one leniency: two supposed writes may be given the same free version, which is
 //! an order of all operations still.
@@ -76,6 +76,7 @@ mod pending;
 mod placing;
 mod proof;
 mod replay;
+mod respect;
 mod search;
 mod seen;
 mod timeline;

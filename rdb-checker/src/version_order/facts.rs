@@ -2,7 +2,6 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::seen::Seen;
-use super::wording;
 use crate::{Answer, Blob, Condition, Current, History, Operation, Request, Verdict, Violation};
 
 /// Where an operation stands on the version line: behind all commits below its version, and behind the
@@ -291,10 +290,6 @@ impl<'h> Facts<'h> {
             }
         }
         (range.start < range.end).then_some(range)
-    }
-
-    pub(super) fn violation(&self, message: String, operations: &[u32]) -> Violation {
-        wording::violation(message, operations)
     }
 }
 

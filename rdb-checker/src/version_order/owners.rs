@@ -2,6 +2,7 @@ use std::collections::HashMap;
 
 use super::facts::{Facts, Place, Role};
 use super::seen::Seen;
+use super::wording;
 use crate::{Answer, Blob, Request, Violation};
 
 /// Who wrote each version.
@@ -34,7 +35,7 @@ pub(super) fn find<'h>(facts: &mut Facts<'h>) -> Result<Owners, (Violation, bool
     if let Some(pair) = commits.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         let (version, one, other) = (pair[0].0, pair[0].1, pair[1].1);
         let message = format!("version {version} was given twice, to operations {one} and {other}");
-        return Err((facts.violation(message, &[one, other]), false));
+        return Err((wording::violation(message, &[one, other]), false));
     }
     let mut owners = Owners { commits, guessed: false };
     let mut witnesses: Vec<u32> = (0..facts.count()).collect();
@@ -87,7 +88,7 @@ fn unowned<'h>(
                     "operation {by} found key {key} to hold {seen}, but operation {owner}, which committed \
                      version {version}, {wrote}"
                 );
-                wrong = Some(facts.violation(message, &[by, *owner]));
+                wrong = Some(wording::violation(message, &[by, *owner]));
             }
         });
     }
@@ -156,7 +157,7 @@ fn assign<'h>(
                 "operation {by} found what operation {owner} wrote at version {version}, but others found it \
                  at version {other}: it took effect twice"
             );
-            return Err((facts.violation(message, &[by, owner]), owners.guessed));
+            return Err((wording::violation(message, &[by, owner]), owners.guessed));
         };
         owners.guessed |= free.next().is_some();
         taken.insert(owner, version);
@@ -176,7 +177,7 @@ fn nobody(facts: &Facts<'_>, group: &[Sighting<'_>]) -> Violation {
         let message = format!(
             "operation {by} found key {name} to have version {version}, but no write can have been given it"
         );
-        return facts.violation(message, &[by]);
+        return wording::violation(message, &[by]);
     };
     let found = format!("operation {by} found key {name} to hold {value} at version {version}");
     let wrote = |op: &u32| {
@@ -185,7 +186,7 @@ fn nobody(facts: &Facts<'_>, group: &[Sighting<'_>]) -> Violation {
     };
     let mut writers = (0..facts.count()).filter(wrote).peekable();
     let Some(first) = writers.peek().copied() else {
-        return facts.violation(format!("{found}, but nobody wrote that"), &[by]);
+        return wording::violation(format!("{found}, but nobody wrote that"), &[by]);
     };
     let last = group.iter().map(|sighting| sighting.by).min_by_key(|by| facts.returned[*by as usize]);
     for writer in writers {
@@ -203,11 +204,11 @@ fn nobody(facts: &Facts<'_>, group: &[Sighting<'_>]) -> Violation {
             }
             _ => continue,
         };
-        return facts.violation(format!("{found}, but {why}"), &[by, writer]);
+        return wording::violation(format!("{found}, but {why}"), &[by, writer]);
     }
     let message = format!(
         "{found}, but operation {first}, which alone can have written it, was called later, or did not write \
          all that was seen at that version"
     );
-    facts.violation(message, &[by, first, last.unwrap_or(by)])
+    wording::violation(message, &[by, first, last.unwrap_or(by)])
 }

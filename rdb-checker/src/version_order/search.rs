@@ -6,6 +6,7 @@ use super::owners::Owners;
 use super::pending::Pending;
 use super::placing::{Absence, Clock, Placed};
 use super::replay::{self, Held, Replayed, Trouble};
+use super::respect::Respect;
 use super::seen::Seen;
 use super::timeline::{Entry, NOBODY, Timeline};
 
@@ -84,31 +85,6 @@ struct Now<'a, 'h> {
     line: &'a Timeline<'h>,
     placed: &'a Placed,
     held: &'a [Held],
-}
-
-/// What a supposed write may not stand before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Respect {
-    /// Anyone who found the state that it changes, or one like it.
-    Like,
-    /// Those who found no other than that state. The rest may have found what another supposed write made.
-    Exact,
-    /// The same, whether its conditions hold or not: another supposed write may see to that.
-    Bold,
-}
-
-impl Respect {
-    const fn of(self, held: &Held) -> Place {
-        match self {
-            Self::Like => held.like,
-            Self::Exact | Self::Bold => held.exact,
-        }
-    }
-
-    /// The first version behind a state and those who found it.
-    fn behind(self, held: &Held, state: &Entry<'_>) -> u64 {
-        self.of(held).version.max(state.version).saturating_add(1)
-    }
 }
 
 impl<'h> Search<'_, 'h> {

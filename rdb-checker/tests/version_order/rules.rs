@@ -216,6 +216,7 @@ fn the_conditions_of_a_commit_hold() {
         wrong(in_turn(gone.into_iter().chain([again]).collect()), "operation 2 found key \"a\"", &[1, 2]);
     }
     right(in_turn(vec![present(), on_b(Condition::Absent)]));
+    wrong(in_turn(vec![present(), on_b(Condition::Version(1))]), "put nothing there", &[0, 1]);
     wrong(in_turn(vec![present(), on_a(Condition::Absent)]), "operation 1 found key \"a\" absent", &[0, 1]);
     wrong(in_turn(vec![present(), on_a(Condition::Value("2".into()))]), "operation 1 found", &[0, 1]);
     wrong(in_turn(vec![present(), on_a(Condition::Version(7))]), "version 7", &[1]);

@@ -132,6 +132,21 @@ fn an_unknown_delete_explains_nothing_that_returned_before_its_call() {
 }
 
 #[test]
+fn an_unknown_delete_stands_behind_all_that_had_returned_before_its_call() {
+    // The view is one of version 2, and version 3 was there before the delete was called.
+    let operations = |returned| {
+        vec![
+            done(0, 5, put("a", "1"), committed(1)),
+            done(6, returned, put("b", "1"), committed(3)),
+            done(7, 20, get_many(&["a"]), records(2, &[None])),
+            unknown(10, delete("a")),
+        ]
+    };
+    right(operations(10));
+    wrong(operations(9), "found key \"a\" absent", &[0, 2]);
+}
+
+#[test]
 fn an_unknown_delete_explains_one_record() {
     let more = |again: Vec<Operation>| {
         let once = vec![at(20, get_many(&["a"]), records(2, &[None])), at(30, put("a", "2"), committed(3))];
