@@ -9,9 +9,6 @@ use std::time::Duration;
 
 use rdb_checker::{History, Verdict, version_order, wgl};
 
-/// Whether version order is judged too. It is the only place that has to change once that checker is there.
-const JUDGE_VERSION_ORDER: bool = false;
-
 struct Case {
     file: String,
     wgl: String,
@@ -46,6 +43,8 @@ fn wrong(column: fn(&Case) -> &str, check: impl Fn(&History) -> Verdict) -> Vec<
         let verdict = check(&history);
         let agrees = match (column(case), &verdict) {
             ("linearizable", Verdict::Linearizable) => true,
+            // Version order leaves to WGL what takes a search among writes of unknown outcome.
+            ("undecided", Verdict::Undecided(_)) => true,
             ("not-linearizable", Verdict::Violation(violation)) => {
                 // It tells of operations that there are, for people to look at.
                 !violation.operations.is_empty()
@@ -67,10 +66,6 @@ fn wgl_judges_the_handmade_histories_as_the_table_says() {
 
 #[test]
 fn version_order_judges_the_handmade_histories_as_the_table_says() {
-    if !JUDGE_VERSION_ORDER {
-        println!("skipped: version order is not judged yet");
-        return;
-    }
     let wrong = wrong(|case| &case.versions, version_order::check);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
