@@ -68,7 +68,7 @@ use search::{Found, Search};
 use unknown::Prepared;
 
 /// The most configurations that are remembered for one set of keys: beyond, the verdict is undecided. They
-/// and the tree behind them take some 2 GB at most.
+/// and the tree behind them take some 2 GB then, by calculation.
 const CONFIGURATIONS: usize = 16_000_000;
 
 /// Judges a history. A deadline that passes makes the verdict [`Undecided`](Verdict::Undecided).
