@@ -86,7 +86,7 @@ fn the_table_names_every_handmade_history_and_every_rule_goes_both_ways() {
         of_rule.flat_map(|case| [case.wgl.clone(), case.versions.clone()]).collect()
     };
     for case in cases.iter().filter(|case| case.rule != "format") {
-        assert_eq!(verdicts(&case.rule).len(), 2, "the rule `{}` has one verdict only", case.rule);
+        assert!(verdicts(&case.rule).len() >= 2, "the rule `{}` has one verdict only", case.rule);
     }
 }
 
