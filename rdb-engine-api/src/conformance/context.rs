@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -94,7 +96,7 @@ impl Context {
         self.state.lock().directory.clone()
     }
 
-    /// Copies the directory in use as it is now.
+    /// Copies the directory in use as it is at one instant.
     pub(super) async fn copy(&self) -> PathBuf {
         let (from, to) = {
             let mut state = self.state.lock();
@@ -102,7 +104,7 @@ impl Context {
             (state.directory.clone(), self.home.path().join(format!("copy-{}", state.copies)))
         };
         let target = to.clone();
-        let copied = tokio::task::spawn_blocking(move || copy_all(&from, &target)).await;
+        let copied = tokio::task::spawn_blocking(move || copy_of_an_instant(&from, &target)).await;
         copied.expect("copying does not panic").expect("the suite can copy the engine's directory");
         to
     }
@@ -146,20 +148,66 @@ async fn stop(running: Running) {
     }
 }
 
-fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
+/// How often a directory that changes meanwhile is copied again.
+const COPIES: u32 = 1_000;
+
+/// Copies a directory in which a store may be at work behind its callers' backs. A copy that equals the
+/// directory once more when it is whole is one of the instant between: no file had changed since it was
+/// copied. Without that, a crash would mix files of different times, as no crash does.
+fn copy_of_an_instant(from: &Path, to: &Path) -> io::Result<()> {
+    for _ in 0..COPIES {
+        if copy_all(from, to)? && equals(from, to)? {
+            return Ok(());
+        }
+        fs::remove_dir_all(to)?;
+    }
+    Err(io::Error::other(format!("nobody writes, but the files changed during each of {COPIES} copies")))
+}
+
+/// Whether everything was still there when it was copied.
+fn copy_all(from: &Path, to: &Path) -> io::Result<bool> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_all(&entry.path(), &target)?;
+        let copied = if entry.file_type()?.is_dir() {
+            copy_all(&entry.path(), &target)
         } else {
-            match fs::copy(entry.path(), target) {
-                // A store may tidy up behind itself at any time.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                copied => drop(copied?),
-            }
+            fs::copy(entry.path(), target).map(|_| true)
+        };
+        if !there(copied)?.unwrap_or(false) {
+            return Ok(false);
         }
     }
-    Ok(())
+    Ok(true)
+}
+
+fn equals(one: &Path, other: &Path) -> io::Result<bool> {
+    let names = |directory: &Path| -> io::Result<BTreeSet<OsString>> {
+        fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect()
+    };
+    let Some(found) = there(names(one))? else { return Ok(false) };
+    if found != names(other)? {
+        return Ok(false);
+    }
+    for name in found {
+        let (one, other) = (one.join(&name), other.join(&name));
+        let equal = if other.is_dir() {
+            equals(&one, &other)?
+        } else {
+            there(fs::read(&one))? == Some(fs::read(&other)?)
+        };
+        if !equal {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// None where a store tidied up behind itself meanwhile.
+fn there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
+    }
 }
