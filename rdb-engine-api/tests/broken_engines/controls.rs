@@ -12,6 +12,7 @@ use crate::defects::conditions::*;
 use crate::defects::durability::*;
 use crate::defects::limits::*;
 use crate::defects::openings::*;
+use crate::defects::orders::*;
 use crate::defects::scans::*;
 use crate::defects::versions::*;
 use crate::disk::{Disk, Healthy};
@@ -60,6 +61,12 @@ pub(crate) const CONTROLS: &[Control] = controls! {
         "c01_a_read_sees_every_write_that_returned_before_it", "a get sees the delete that returned before it"
     "C1" "reads from a follower that is one write behind": with(ReadsFromAFollower::default);
         "c01_a_read_never_goes_back", "had been seen or acknowledged"
+    "C1" "now and then a get that is late": with(NowAndThenStale::default);
+        "c01_callers_that_do_everything_agree_on_one_order", "what the callers saw, together, is linearizable"
+    "C1" "now and then a write executed twice": with(NowAndThenTwice::default);
+        "c01_callers_that_do_everything_agree_on_one_order", "what the callers saw, together, is linearizable"
+    "C1" "a write given up by its caller, sent again": with(|| GivenUpIsSentAgain);
+        "c01_c10_callers_that_give_up_agree_on_one_order", "what the callers saw, together, is linearizable"
 
     "C2" "a batch applied operation by operation, seen half done": with(|| OneByOne);
         "c02_readers_never_see_half_a_batch", "all records of a view come from one batch"

@@ -6,5 +6,6 @@ pub(crate) mod conditions;
 pub(crate) mod durability;
 pub(crate) mod limits;
 pub(crate) mod openings;
+pub(crate) mod orders;
 pub(crate) mod scans;
 pub(crate) mod versions;
