@@ -137,7 +137,8 @@ fn assign<'h>(
         let mut fit: Vec<u32> =
             candidates.filter(|op| facts.called(*op) <= returned).filter(wrote_all).collect();
         if fit.is_empty() || group[0].version == 0 {
-            return Err((nobody(facts, group), false));
+            // The one who saw it may have taken effect by a guess alone.
+            return Err((nobody(facts, group), owners.guessed));
         }
         fit.sort_by_key(|op| facts.called(*op));
         choices.push((fit, returned));

@@ -284,3 +284,13 @@ fn a_condition_of_an_unknown_write_that_was_seen_shows_another_unknown_write() {
     right(operations("a"));
     wrong(operations("b"), "version 3", &[1]);
 }
+
+#[test]
+fn what_an_owner_by_guess_names_proves_nothing() {
+    // Either of the two may be what was seen; only of the first, which is guessed, is the condition impossible.
+    let impossible = write(&[("z", Condition::Version(99))], &[("a", Some("1"))]);
+    undecided(
+        vec![unknown(0, impossible), unknown(1, put("a", "1")), done(2, 3, get("a"), found("1", 3))],
+        "several writes of unknown outcome wrote the same value",
+    );
+}

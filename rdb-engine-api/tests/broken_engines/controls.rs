@@ -153,7 +153,7 @@ pub(crate) const CONTROLS: &[Control] = controls! {
     "C10" "a write that timed out answered as not applied, and applied": with(TimeoutMeansNotApplied::default);
         "c10_a_write_whose_time_ran_out_is_not_applied", "a write answered as not applied never is"
     "C10" "a dropped write that leaves half": with(|| OneByOne);
-        "c10_a_dropped_write_is_applied_whole_or_not_at_all", "a dropped write"
+        "c10_a_dropped_write_is_applied_whole_or_not_at_all", "operations of a dropped write were seen"
     "C10" "close throws away what was acknowledged": on(CloseForgets::default);
         "c10_answers_given_while_closing_are_true", "was acknowledged before the close"
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use rdb_engine_api::{
-    Batch, Condition, Conflict, Engine, EntryStream, Key, Op, Outcome, Record, Result, Scan, View,
-    WriteOptions,
+    Batch, Condition, Conflict, Engine, EntryStream, Error, ErrorKind, Key, Op, Outcome, Record, Result,
+    Scan, View, WriteOptions,
 };
 
 use super::broken::Defect;
@@ -39,6 +39,27 @@ impl Defect for JudgesItsOwnWrites {
         }
         let rest = batch.into_ops().into_iter().fold(rest, |rest, (key, op)| rest.op(key, op));
         sound.write(rest, options).await
+    }
+}
+
+/// No defect: does not wait for the answer to a write that grants no time, and says so.
+#[derive(Debug)]
+pub(crate) struct UnknownWithoutTime;
+
+#[async_trait]
+impl Defect for UnknownWithoutTime {
+    async fn write(
+        &self,
+        sound: &Arc<dyn Engine>,
+        batch: Batch,
+        mut options: WriteOptions,
+    ) -> Result<Outcome> {
+        let in_haste = options.timeout.take_if(|timeout| timeout.is_zero()).is_some();
+        let outcome = sound.write(batch, options).await;
+        if in_haste && outcome.is_ok() {
+            return Err(Error::new(ErrorKind::Unknown, "nobody waited for the answer"));
+        }
+        outcome
     }
 }
 

@@ -47,8 +47,11 @@ pub(super) async fn execute(cx: &Context, steps: &[Step]) -> Option<Disagreement
             at = place;
             let taken = tokio::time::timeout(STEP_DEADLINE, run.step(step)).await;
             taken.unwrap_or_else(|_| Err(broken(ANSWERED, "no answer for 20 s")))?;
+            if run.unknown {
+                break;
+            }
         }
-        if run.unsettled && !run.closed {
+        if run.unsettled && !run.closed && !run.unknown {
             run.settle().await?;
         }
         run.scans.clear();
@@ -97,6 +100,8 @@ struct Run<'a> {
     closed: bool,
     /// After a crash, until it was looked what survived.
     unsettled: bool,
+    /// Whether a write may still take effect, at any time: from then on the model knows nothing.
+    unknown: bool,
 }
 
 impl<'a> Run<'a> {
@@ -112,6 +117,7 @@ impl<'a> Run<'a> {
             scans: Vec::new(),
             closed: false,
             unsettled: false,
+            unknown: false,
         }
     }
 
@@ -269,11 +275,12 @@ impl<'a> Run<'a> {
             refusals.push(ErrorKind::Unsupported);
         }
         let answer = self.db.engine().write(batch.clone(), options).await;
-        // Its time may run out before its turn, or not: then it was certainly not applied (C10).
+        // Its time may run out before its turn: then it was certainly not applied, or nobody can tell (C10).
         if let Err(error) = &answer
             && write.timeout == Some(Duration::ZERO)
-            && error.kind() == ErrorKind::Unavailable
+            && matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Unknown)
         {
+            self.unknown = error.kind() == ErrorKind::Unknown;
             return Ok(());
         }
         let Some(outcome) = self.answered(answer, "a write", &refusals)? else { return Ok(()) };
