@@ -19,8 +19,8 @@ fn a_stale_read_is_told_with_the_write_that_it_missed() {
     };
     assert_eq!(
         violation.explain(&history),
-        "no order of the operations explains every answer: the longest places 0 of 3 answered ones, and none \
-         of those under way can be next (there, \"k\" is absent), while 1 called later still expect what they \
+        "no order of the operations explains every answer: the longest places 0 of 3 that have to be in \
+         it, and none of those under way can be next (there, \"k\" is absent), while 1 called later still expect what they \
          overwrite or put, and 1 had overwritten it by then. keys=`\"k\"`\n  \
          operation 0, process 0, 10 to 15: put \"k\" = \"old\" -> applied\n  \
          operation 1, process 0, 20 to 25: put \"k\" = \"new\" -> applied\n  \

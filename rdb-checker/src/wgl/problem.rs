@@ -190,8 +190,8 @@ impl<'a> Problem<'a> {
             later.push_str(&format!(", and {} had overwritten it by then", stuck.between.len()));
         }
         format!(
-            "no order of the operations explains every answer: the longest places {} of {answered} \
-             answered ones, and none of those under way can be next{then}{later}. keys=`{}`",
+            "no order of the operations explains every answer: the longest places {} of {answered} that have to be \
+             in it, and none of those under way can be next{then}{later}. keys=`{}`",
             stuck.placed,
             self.keys()
         )
