@@ -14,10 +14,12 @@ const LOST: &str = r#"{"event":"call","op":70,"process":0,"at":10,"request":{"wr
 fn check(arguments: &[&str], history: &str) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rdb-check"));
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(history.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let mut child = command.spawn().expect("rdb-check starts");
+    let mut input = child.stdin.take().expect("a pipe");
+    input.write_all(history.as_bytes()).expect("rdb-check reads");
+    drop(input);
+    let output = child.wait_with_output().expect("rdb-check ends");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
