@@ -26,7 +26,7 @@ pub struct Note {
 
 /// A line of a history file.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
+#[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
 enum Event {
     Call { op: u64, process: u64, at: u64, request: Request },
     Return { op: u64, at: u64, answer: Answer },

@@ -16,6 +16,7 @@ mod jepsen;
 mod lie;
 mod operation;
 mod recorder;
+mod telling;
 mod verdict;
 pub mod version_order;
 pub mod wgl;

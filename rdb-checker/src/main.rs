@@ -15,18 +15,19 @@ Times are nanoseconds of one clock that all callers share:
   {"event":"call","op":0,"process":0,"at":1000,"request":{"write":{"ops":[["k","v1"]]}}}
   {"event":"return","op":0,"at":2500,"answer":{"committed":{"version":1}}}
 
-A call without a return has an unknown outcome. All requests and answers, and how to record them
+A call without a return has an unknown outcome. In what is said of a history, operations are numbered
+from 0 in the order of their calls. All requests and answers, and how to record them
 from any client in any language, are in the README of rdb-checker.
 
 Exit codes:
   0  every history is linearizable
   1  a history is not
-  2  the arguments are wrong, or a file is no history
+  2  the arguments are wrong, or a file is no history, or holds no operation
   3  a checker could not decide: its deadline passed, or the history has no versions
 
 Examples:
   rdb-check run.jsonl
-  rdb-check --checker wgl --deadline 5m run-*.jsonl
+  rdb-check --checker wgl --deadline 5m run-*.jsonl    # of a store without versions
   rdb-check --format jepsen etcd_000.log
   zcat run.jsonl.gz | rdb-check -o json - | jq .linearizable"#;
 
@@ -227,11 +228,16 @@ fn read(file: &str, format: Format) -> Result<History, String> {
         path => Box::new(File::open(path).map_err(|error| error.to_string())?),
     };
     let from = BufReader::new(from);
-    match format {
+    let history = match format {
         Format::Jsonl => History::read(from),
         Format::Jepsen => History::from_jepsen_log(from),
     }
-    .map_err(|error| error.to_string())
+    .map_err(|error| error.to_string())?;
+    // It would be linearizable: that is no news of a store, but of a recording that went wrong.
+    if history.operations.is_empty() {
+        return Err("no operation is in it".to_owned());
+    }
+    Ok(history)
 }
 
 #[allow(clippy::disallowed_methods)] // the clock of a measurement, not of behaviour

@@ -40,7 +40,7 @@ pub struct Outcome {
 
 /// What a caller asks of a store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// The record under one key.
     Get {
@@ -78,7 +78,7 @@ pub enum Request {
 
 /// What must hold of a key's record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Condition {
     /// There is none.
     Absent,
@@ -92,6 +92,7 @@ pub enum Condition {
 
 /// A value and the version that the store gave it, where the store does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Record {
     /// The value.
     pub value: Blob,
@@ -103,7 +104,7 @@ pub struct Record {
 /// What a store answers. Versions are those of FlareDB's contract: one line over the whole store, each
 /// commit above all earlier ones. A store that has none leaves them out, and is judged by WGL alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Answer {
     /// To a get: the record, or that there is none.
     Record(Option<Record>),
@@ -154,7 +155,7 @@ pub enum Answer {
 
 /// What a conflict tells about the key of the condition that did not hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Current {
     /// Nothing.
     #[default]

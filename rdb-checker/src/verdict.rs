@@ -37,7 +37,8 @@ impl fmt::Display for Verdict {
 pub struct Violation {
     /// In words.
     pub message: String,
-    /// The places in the history of the operations that contradict each other.
+    /// The places in [`History::operations`] of those that contradict each other. What is said in words numbers
+    /// them in the same way: from 0, in the order of their calls, whatever a file numbered them.
     pub operations: Vec<usize>,
 }
 
@@ -47,7 +48,7 @@ impl Violation {
         let mut text = self.message.clone();
         for index in &self.operations {
             if let Some(operation) = history.operations.get(*index) {
-                text.push_str(&format!("\n  operation {index}: {operation:?}"));
+                text.push_str(&format!("\n  operation {index}, {operation}"));
             }
         }
         text

@@ -73,6 +73,8 @@ pub(super) struct Stuck {
     pub(super) first_return: u32,
     /// Operations that were called later and expect what one of those overwrites or puts.
     pub(super) later: Vec<usize>,
+    /// Writes that had returned by then, and overwrite what one of those puts.
+    pub(super) between: Vec<usize>,
 }
 
 impl Form {
@@ -147,7 +149,8 @@ impl<'a> Problem<'a> {
 
     pub(super) fn places(&self, stuck: &Stuck) -> Vec<usize> {
         const LATER: usize = 8;
-        let steps = stuck.open.iter().chain(stuck.later.iter().take(LATER));
+        let told = |steps| <[usize]>::iter(steps).take(LATER);
+        let steps = stuck.open.iter().chain(told(&stuck.between)).chain(told(&stuck.later));
         steps.map(|step| self.steps[*step].place).collect()
     }
 
@@ -179,13 +182,16 @@ impl<'a> Problem<'a> {
             })
             .collect();
         let then = if state.is_empty() { String::new() } else { format!(" (there, {})", state.join(", ")) };
-        let later = match stuck.later.len() {
+        let mut later = match stuck.later.len() {
             0 => String::new(),
             later => format!(", while {later} called later still expect what they overwrite or put"),
         };
+        if !stuck.between.is_empty() {
+            later.push_str(&format!(", and {} had overwritten it by then", stuck.between.len()));
+        }
         format!(
-            "no order of the operations explains every answer: the longest places {} of {answered}, and none \
-             of those under way can be next{then}{later}. keys=`{}`",
+            "no order of the operations explains every answer: the longest places {} of {answered} that have to be \
+             in it, and none of those under way can be next{then}{later}. keys=`{}`",
             stuck.placed,
             self.keys()
         )

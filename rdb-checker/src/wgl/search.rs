@@ -377,7 +377,29 @@ impl<'a> Search<'a> {
         stuck.later = readers.map(|step| *step as usize).collect();
         stuck.later.sort_by_key(|step| steps[*step].called);
         stuck.later.dedup();
+        stuck.between = self.between(&stuck);
         stuck
+    }
+
+    /// For each record that would be put and is expected by a later call, the first write of its key that
+    /// has to come between them.
+    fn between(&self, stuck: &Stuck) -> Vec<usize> {
+        let at = &self.events.at;
+        let mut between = Vec::new();
+        for open in &stuck.open {
+            for (cell, record) in &self.problem.steps[*open].form.effects {
+                let readers = &self.readers[self.problem.fact(*cell, *record) as usize];
+                let Some(last) = readers.iter().map(|reader| at[2 * *reader as usize]).max() else {
+                    continue;
+                };
+                let mut left = self.overwriters[*cell as usize].iter().map(|step| *step as usize);
+                let first = left.find(|step| at[2 * step + 1] >= stuck.first_return && step != open);
+                between.extend(first.filter(|step| at[2 * step + 1] < last && !stuck.open.contains(step)));
+            }
+        }
+        between.sort_by_key(|step| self.problem.steps[*step].called);
+        between.dedup();
+        between
     }
 
     fn remember_where_stuck(&mut self) {
@@ -395,7 +417,7 @@ impl<'a> Search<'a> {
         open.sort_by_key(|step| self.events.rank[*step]);
         let state = (0..self.problem.keys.len()).map(|cell| self.words.get(cell)).collect();
         self.stuck =
-            Some(Stuck { placed, open, state, first_return: self.first_return(), later: Vec::new() });
+            Some(Stuck { placed, open, state, first_return: self.first_return(), ..Stuck::default() });
     }
 }
 

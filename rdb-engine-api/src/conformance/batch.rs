@@ -174,7 +174,7 @@ pub(super) async fn c04_one_effective_operation_makes_a_commit(cx: &Context) {
     let batch = Batch::new().delete(key("absent")).delete(key("k")).delete(key("absent too"));
     let deleted = db.commit(batch).await.version;
     assert!(deleted > before, "a batch that deletes one record is a commit (C4)");
-    assert_eq!(db.dump().await, []);
+    assert_eq!(db.dump().await, [], "nothing is left but what was written (C4)");
 }
 
 /// C7: a conflict in a batch carries the record of the failing condition's key, not of another.

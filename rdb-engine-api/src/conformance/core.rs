@@ -269,7 +269,8 @@ pub(super) async fn c01_keys_and_values_are_opaque(cx: &Context) {
         let stored = record.map(|record| record.value);
         assert_eq!(stored.as_deref(), Some(&value[..]), "the value under `{}` came back changed", key(name));
     }
-    assert_eq!(db.scan(Scan::new(KeyRange::all())).await.data.len(), names.len());
+    let there = db.scan(Scan::new(KeyRange::all())).await.data.len();
+    assert_eq!(there, names.len(), "a scan of everything delivers what was written, and nothing else (C1)");
 }
 
 /// C18: a watch that is not declared is refused.

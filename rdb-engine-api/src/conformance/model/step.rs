@@ -183,15 +183,17 @@ impl fmt::Display for Act {
 
 impl fmt::Display for Look {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bound = |bound: &Bound<Bytes>| match bound {
-            Bound::Unbounded => "the end of all".to_owned(),
+        let bound = |bound: &Bound<Bytes>, none: &str| match bound {
+            Bound::Unbounded => none.to_owned(),
             Bound::Included(bytes) => format!("{} included", shown(bytes)),
             Bound::Excluded(bytes) => format!("{} excluded", shown(bytes)),
         };
         if self.0.range == KeyRange::all() {
             f.write_str("everything")?;
         } else {
-            write!(f, "keys from {} to {}", bound(self.0.range.start()), bound(self.0.range.end()))?;
+            let (start, end) =
+                (bound(self.0.range.start(), "the first"), bound(self.0.range.end(), "the last"));
+            write!(f, "keys from {start} to {end}")?;
         }
         if self.0.direction == Direction::Reverse {
             f.write_str(", in reverse")?;
