@@ -1,11 +1,11 @@
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use rdb_engine_api::{
-    Cached, ChangeSet, DataDirectory, Durability, Error, ErrorKind, Result, Row, Rows, Snapshot, Space, Span,
-    Store, StoreInfo,
+    Cached, ChangeSet, DataDirectory, Durability, Error, ErrorKind, Floor, Result, Row, Rows, Snapshot,
+    Space, Span, Store, StoreInfo,
 };
 use rocksdb::properties::CUR_SIZE_ACTIVE_MEM_TABLE;
 use rocksdb::{
@@ -44,14 +44,19 @@ const BUFFER_OVERHEAD: usize = 64;
 ///   counts.
 /// - **Damage is refused.** Log, manifest and blocks have checksums, checked whenever they are read. In a
 ///   log only a record that a crash may have torn, at the log's end, is passed over; anything else fails
-///   the opening.
+///   the opening. After an orderly close, which notes the last sequence number, an end that is torn or
+///   missing fails it too.
 #[derive(Debug)]
 pub struct RocksStore {
     info: StoreInfo,
     statistics: RocksStatistics,
     settings: Settings,
     buffers: Buffers,
+    /// Whether a commit failed, and nobody knows what of it is in the log (C11).
+    failed: AtomicBool,
     db: DB,
+    /// Behind the database: it notes what that has left when it was closed.
+    floor: Floor,
     /// The last field: the directory is freed when the database is closed.
     _directory: DataDirectory,
 }
@@ -126,12 +131,15 @@ impl RocksStore {
         // Nothing is created here: what is missing from a database that was whole is damage.
         let (data, system) = config.options();
         let db = open_database(&path, &data, system)?;
+        let floor = Floor::check(&directory, db.latest_sequence_number())?;
         Ok(Self {
             info: StoreInfo { name: NAME, format: FORMAT, best_durability: Durability::Synced },
             statistics: RocksStatistics::new(data),
             settings: Settings::new(),
             buffers: Buffers::new(config),
+            failed: AtomicBool::new(false),
             db,
+            floor,
             _directory: directory,
         })
     }
@@ -230,6 +238,13 @@ impl Store for RocksStore {
     }
 
     fn commit(&self, changes: ChangeSet, durability: Durability) -> Result<Durability> {
+        // A sync that failed once is not to be believed when it is tried again at the close (C11).
+        self.write(changes, durability).inspect_err(|_| self.failed.store(true, Ordering::Release))
+    }
+}
+
+impl RocksStore {
+    fn write(&self, changes: ChangeSet, durability: Durability) -> Result<Durability> {
         let mut batch = WriteBatch::default();
         for change in &changes {
             match (change.space, &change.value) {
@@ -246,6 +261,15 @@ impl Store for RocksStore {
         };
         self.db.write_opt(batch, options).map_err(|error| failed("cannot commit", error))?;
         Ok(reached)
+    }
+}
+
+impl Drop for RocksStore {
+    fn drop(&mut self) {
+        // What a power cut may still take away must not be noted.
+        if !self.failed.load(Ordering::Acquire) && self.db.flush_wal(true).is_ok() {
+            self.floor.set(self.db.latest_sequence_number());
+        }
     }
 }
 

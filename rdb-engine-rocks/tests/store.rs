@@ -240,6 +240,7 @@ fn crash_at_any_step_of_the_first_opening_leaves_a_directory_that_opens() {
     // Not yet renamed, whole or in part.
     for loss in ["LOG", "CURRENT"] {
         fs::remove_file(&made).unwrap();
+        crashed(dir.path());
         fs::rename(&store, &draft).unwrap();
         fs::remove_file(draft.join(loss)).unwrap();
         put(&open(dir.path()), &[(Space::Data, "a", "1")], Durability::Synced);
@@ -284,6 +285,14 @@ fn surviving(path: &Path, commits: usize) -> Result<usize, ErrorKind> {
     Ok(count)
 }
 
+/// Takes back what an orderly close noted, if there was a commit to note: a crash comes before it.
+fn crashed(path: &Path) {
+    let note = path.join("store.closed");
+    if note.exists() {
+        fs::remove_file(note).unwrap();
+    }
+}
+
 fn files(store: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = fs::read_dir(store).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| wanted(file.file_name().unwrap().to_str().unwrap()));
@@ -326,6 +335,13 @@ fn log_torn_at_its_end_keeps_a_prefix_of_the_commits() {
     let mut last = 6;
     for length in (0..length).rev().step_by(3) {
         let copy = altered(dir.path(), &log, |bytes| bytes.truncate(length));
+        assert_eq!(
+            surviving(copy.path(), 6),
+            Err(ErrorKind::Corrupt),
+            "no crash came before an orderly close"
+        );
+        let copy = altered(dir.path(), &log, |bytes| bytes.truncate(length));
+        crashed(copy.path());
         let left = surviving(copy.path(), 6).unwrap();
         assert!((2..=last).contains(&left), "{left} after {last}");
         last = left;

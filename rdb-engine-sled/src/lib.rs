@@ -12,7 +12,6 @@
 mod codec;
 mod config;
 mod error;
-mod floor;
 mod garbage;
 mod scan;
 mod store;

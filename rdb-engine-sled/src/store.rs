@@ -2,13 +2,12 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rdb_engine_api::{
-    Cached, ChangeSet, DataDirectory, Durability, Error, ErrorKind, Result, Rows, Snapshot, Space, Span,
-    Store, StoreInfo,
+    Cached, ChangeSet, DataDirectory, Durability, Error, ErrorKind, Floor, Result, Rows, Snapshot, Space,
+    Span, Store, StoreInfo,
 };
 use sled::{Batch, IVec};
 
@@ -18,7 +17,6 @@ use crate::codec::{
     encode_value,
 };
 use crate::error::damaged;
-use crate::floor::{self, Floor};
 use crate::garbage::Garbage;
 use crate::scan::Shown;
 use crate::tree::Tree;
@@ -39,7 +37,7 @@ pub struct SledStore {
     committer: Mutex<Committer>,
     tree: Tree,
     // Behind the tree: what it notes must have been synced by sled's own close.
-    _floor: Floor,
+    _floor: Arc<Floor>,
     // Last, so that the directory is freed when nothing uses it any more.
     _directory: DataDirectory,
 }
@@ -50,8 +48,9 @@ struct Committer {
     garbage: Garbage,
     /// Whether a commit failed, and nobody knows what of it is in the tree (C11).
     stopped: bool,
-    /// For the floor: the last commit, unless one failed.
-    closing: Arc<AtomicU64>,
+    /// Knows the last commit, unless one failed: sled takes the first damaged message in its log for the
+    /// log's end, and quietly goes on from there.
+    floor: Arc<Floor>,
 }
 
 impl SledStore {
@@ -78,8 +77,8 @@ impl SledStore {
             .get(&STATE_KEY)?
             .ok_or_else(|| damaged("sled database has lost its rows").with("path", path.display()))?;
         let sequence = decode_state(&state)?;
-        let closing = Arc::new(AtomicU64::new(sequence));
-        let floor = Floor::check(directory.path(), sequence, Arc::clone(&closing))?;
+        let floor = Arc::new(Floor::check(&directory, sequence)?);
+        floor.set(sequence);
         Ok(Self {
             info: StoreInfo { name: "sled", format: FORMAT, best_durability: Durability::Process },
             views: Views::new(sequence),
@@ -87,7 +86,7 @@ impl SledStore {
                 sequence,
                 garbage: Garbage::recover(sequence),
                 stopped: false,
-                closing,
+                floor: Arc::clone(&floor),
             }),
             tree,
             _floor: floor,
@@ -174,10 +173,10 @@ impl Store for SledStore {
         }
         // Until the commit has returned, in whatever way: a panic counts as a failure.
         committer.stopped = true;
-        committer.closing.store(floor::UNKNOWN, Ordering::Release);
+        committer.floor.forget();
         let reached = committer.commit(self, changes, durability)?;
         committer.stopped = false;
-        committer.closing.store(committer.sequence, Ordering::Release);
+        committer.floor.set(committer.sequence);
         Ok(reached)
     }
 }

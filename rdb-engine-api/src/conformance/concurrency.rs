@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use tokio::task::JoinHandle;
@@ -11,6 +12,9 @@ use tokio::task::JoinHandle;
 use super::db::{Db, Numbers, committed, key, must, record_of, text_of, together};
 use super::{Context, Workload};
 use crate::{Batch, Condition, Entry, KeyRange, Outcome, Record, Scan, Version, WriteOptions};
+
+/// How long the callers of a workload go on at most: a slow engine leaves the checkers their time, too.
+const WORKLOAD: Duration = Duration::from_secs(20);
 
 /// How many views the readers beside a case's writers take at least.
 const VIEWS: u64 = 200;
@@ -55,14 +59,15 @@ pub(super) async fn c01_a_compare_and_swap_counter_is_exact(cx: &Context) {
 /// C1: whatever many callers do at once, both checkers find one order that explains what each of them saw.
 pub(super) async fn c01_callers_that_do_everything_agree_on_one_order(cx: &Context) {
     let db = cx.open().await;
-    let workload = Workload { groups: 6, ..Workload::new(12, 3_000) };
+    let workload = Workload { groups: 6, most_time: Some(WORKLOAD), ..Workload::new(12, 3_000) };
     must(workload.run(db.engine_arc(), Arc::default()).await, "an operation among many");
 }
 
 /// C1, C10: the same where callers give up on their writes at any time.
 pub(super) async fn c01_c10_callers_that_give_up_agree_on_one_order(cx: &Context) {
     let db = cx.open().await;
-    let workload = Workload { groups: 20, given_up: 24, seed: 2, ..Workload::new(8, 2_000) };
+    let workload =
+        Workload { groups: 20, given_up: 24, most_time: Some(WORKLOAD), seed: 2, ..Workload::new(8, 2_000) };
     must(workload.run(db.engine_arc(), Arc::default()).await, "an operation among many");
 }
 

@@ -15,7 +15,8 @@ pub trait Harness: Send + Sync + 'static {
     /// the same directory again after [`Running::stop`], a copy of it as after a crash, and, to see the
     /// second opener refused, one that is open already. An engine that keeps nothing ignores it.
     ///
-    /// The engine is to hold its callers to `limits`. One that cannot be told its limits ignores them.
+    /// The engine is to hold its callers to `limits`. One that cannot be told its limits ignores them; the
+    /// suite's own needs are small: 16 scans and 128 queued writes at once, values of 64 KiB.
     async fn open(&self, directory: &Path, limits: Limits) -> Result<Running>;
 
     /// What is not to be run, although the engine declares what it needs, and why.

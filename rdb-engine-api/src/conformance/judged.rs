@@ -15,7 +15,14 @@ pub(super) fn judge(name: &str, history: &History) {
     let reason = match (&versions, &values) {
         (Verdict::Violation(violation), _) | (_, Verdict::Violation(violation)) => violation.explain(history),
         (_, Verdict::Undecided(reason)) => reason.clone(),
-        _ => return,
+        _ => {
+            let open = history.operations.iter().filter(|operation| operation.outcome.is_none()).count();
+            println!(
+                "{} operations, {open} of them of unknown outcome: {versions}",
+                history.operations.len()
+            );
+            return;
+        }
     };
     panic!(
         "what the callers saw, together, is linearizable (C1), but: {reason}\nversion order: {versions}\n\

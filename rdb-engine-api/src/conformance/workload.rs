@@ -1,8 +1,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use futures::TryStreamExt as _;
+use tokio::time::Instant;
 
 use super::db::{Numbers, key, together};
 use crate::{Batch, Condition, Engine, Key, KeyRange, Outcome, Record, Result, Scan, WriteOptions};
@@ -27,6 +29,8 @@ pub struct Workload {
     pub wide_scans: bool,
     /// One in how many writes is given up by its caller, which leaves its outcome unknown; none for 0.
     pub given_up: usize,
+    /// How long they go on at most, whatever is done by then; without end for none.
+    pub most_time: Option<Duration>,
     /// Where the random choices begin.
     pub seed: u64,
 }
@@ -34,7 +38,8 @@ pub struct Workload {
 impl Workload {
     /// So many callers and operations, with a group for every 400 operations, and no writes given up.
     pub const fn new(callers: usize, operations: usize) -> Self {
-        Self { callers, operations, groups: operations / 400 + 1, wide_scans: false, given_up: 0, seed: 1 }
+        let groups = operations / 400 + 1;
+        Self { callers, operations, groups, wide_scans: false, given_up: 0, most_time: None, seed: 1 }
     }
 
     /// Lets all callers work on the engine until everything is done; counts operations in `done`.
@@ -42,6 +47,7 @@ impl Workload {
     /// # Errors
     /// The first error of an operation that is not an unknown outcome, when all callers have ended.
     pub async fn run(&self, engine: Arc<dyn Engine>, done: Arc<AtomicU64>) -> Result<()> {
+        let end = self.most_time.map(|time| Instant::now() + time);
         let callers = (0..self.callers).map(|number| {
             let share = (self.operations + self.callers - 1 - number) / self.callers;
             let (engine, done) = (Arc::clone(&engine), Arc::clone(&done));
@@ -50,6 +56,9 @@ impl Workload {
                 Caller { workload: self.clone(), engine, number, written: 0, seen: HashMap::new(), numbers };
             async move {
                 for _ in 0..share {
+                    if end.is_some_and(|end| Instant::now() >= end) {
+                        break;
+                    }
                     match caller.step().await {
                         Err(error) if !error.may_have_been_applied() => return Err(error),
                         _ => done.fetch_add(1, Relaxed),

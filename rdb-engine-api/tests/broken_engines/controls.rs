@@ -169,9 +169,11 @@ pub(crate) const CONTROLS: &[Control] = controls! {
     "C13" "a wrong checksum ignored": on(|| ChecksumIgnored);
         "c13_a_flipped_bit_never_gives_a_wrong_value", "has a value that was never written"
     "C13" "a damaged record answered as absent": on(|| DamageIsAbsence);
-        "c13_a_flipped_bit_never_gives_a_wrong_value", "missing among those that are there"
+        "c13_a_flipped_bit_never_gives_a_wrong_value", "are missing or older, and nothing says so"
     "C13" "a log that was cut short filled up": on(|| CutLogFilledUp);
         "c13_a_file_cut_short_never_gives_a_wrong_value", "has a value that was never written"
+    "C13" "a log that lost its end taken for a shorter one": on(|| EveryEndIsACrash);
+        "c13_a_file_cut_short_never_gives_a_wrong_value", "are missing or older, and nothing says so"
     "C13" "another engine's directory taken": on(|| TakesAnyDirectory);
         "c13_another_engines_directory_is_refused", "another engine's directory is refused"
 

@@ -27,6 +27,15 @@ pub(crate) trait Disk: fmt::Debug + Send + 'static {
         None
     }
 
+    /// Whether a log of which so many bytes are whole may be what an orderly close left, which noted how many
+    /// there were (C13).
+    fn judge_end(&self, whole: usize, noted: usize) -> Result<()> {
+        if whole < noted {
+            return Err(Error::new(ErrorKind::Corrupt, "log is shorter than at its close"));
+        }
+        Ok(())
+    }
+
     /// Takes one change from the log.
     fn replay(&self, records: &mut Records, key: Key, value: Option<Bytes>, version: Version) {
         match value {

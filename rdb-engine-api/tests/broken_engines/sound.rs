@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -35,6 +35,9 @@ struct State<D> {
     records: Arc<Records>,
     version: Version,
     log: File,
+    /// Where an orderly close notes how long the log is: what a crash may cut off, and damage may not, lies
+    /// behind that (C13).
+    note: PathBuf,
     disk: D,
     claim: Option<DataDirectory>,
 }
@@ -52,6 +55,11 @@ impl<D: Disk> Sound<D> {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).expect("the log can be read");
         let (commits, whole) = log::read(&bytes, &disk)?;
+        let note = directory.join("closed");
+        if note.exists() {
+            let noted = fs::read_to_string(&note).ok().and_then(|noted| noted.parse().ok());
+            disk.judge_end(whole, noted.unwrap_or(usize::MAX))?;
+        }
         file.set_len(whole as u64).expect("the log can be cut");
         let mut records = Records::new();
         let mut logged = Version::MIN;
@@ -64,7 +72,7 @@ impl<D: Disk> Sound<D> {
         let micros = clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
         let wall = u64::try_from(micros).ok().and_then(Version::new).unwrap_or(Version::MIN);
         let version = disk.counter(&records, logged, wall);
-        let state = State { records: Arc::new(records), version, log: file, disk, claim };
+        let state = State { records: Arc::new(records), version, log: file, note, disk, claim };
         let mut info = EngineInfo::new("sound", 1, Durability::Process);
         info.limits = limits;
         Ok(Self { info, scans: Scans::new(clock), state: Mutex::new(Some(state)) })
@@ -193,8 +201,10 @@ impl<D: Disk> Engine for Sound<D> {
     }
 
     async fn close(&self) -> Result<()> {
-        if let Some(State { mut log, mut disk, claim, .. }) = self.state.lock().take() {
+        if let Some(State { mut log, note, mut disk, claim, .. }) = self.state.lock().take() {
             self.scans.close();
+            let length = log.metadata().expect("the log is there").len();
+            fs::write(note, length.to_string()).expect("the note can be written");
             disk.close(&mut log, claim);
         }
         Ok(())
