@@ -101,6 +101,11 @@ impl History {
         Ok(history)
     }
 
+    /// Whether no answer has a version, so that WGL alone can judge it.
+    pub fn has_no_versions(&self) -> bool {
+        self.operations.iter().filter_map(Operation::answer).all(|answer| answer.has_no_versions())
+    }
+
     /// Whether every answer fits its request and comes after it.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 //!
 //! | checker | needs | cost | finds |
 //! |---|---|---|---|
-//! | [`version_order`] | a version in every answer | O(n log n) | every violation, of millions of operations |
+//! | [`version_order`] | a version in every answer | O(n log n) | every violation, of millions of operations; undecided where unknown outcomes take a search |
 //! | [`wgl`] | nothing but answers | exponential in the worst case, bounded by a deadline | every violation, even of the versions' own order |
 //!
 //! A [`History`] comes from a [`Recorder`], which any client can call, or from a file of JSON lines.

@@ -27,7 +27,7 @@ Exit codes:
 
 Examples:
   rdb-check run.jsonl
-  rdb-check --checker wgl --deadline 5m run-*.jsonl    # of a store without versions
+  rdb-check --checker wgl --deadline 5m run-*.jsonl
   rdb-check --format jepsen etcd_000.log
   zcat run.jsonl.gz | rdb-check -o json - | jq .linearizable"#;
 
@@ -39,7 +39,7 @@ const BIG: usize = 20_000;
 #[derive(Debug, Parser)]
 #[command(name = "rdb-check", version, after_help = MANUAL, max_term_width = 100)]
 struct Args {
-    /// Who judges [default: both; of the format jepsen, which has no versions, wgl]
+    /// Who judges [default: both; where no answer has a version, wgl]
     #[arg(long, value_name = "WHICH")]
     checker: Option<Which>,
 
@@ -130,10 +130,11 @@ fn judge(file: &str, args: &Args) -> Result<Exit, Failure> {
     let history = read(file, args.format).map_err(Failure::Input)?;
     let extent = wgl::extent(&history);
     let open = history.operations.iter().filter(|operation| operation.outcome.is_none()).count();
-    let checkers: &[(&str, Checker)] = match (args.checker, args.format) {
-        (Some(Which::Versions), _) => &[VERSIONS],
-        (Some(Which::Wgl), _) | (None, Format::Jepsen) => &[WGL],
-        (Some(Which::Both), _) | (None, Format::Jsonl) => &[VERSIONS, WGL],
+    let checkers: &[(&str, Checker)] = match args.checker {
+        Some(Which::Versions) => &[VERSIONS],
+        Some(Which::Wgl) => &[WGL],
+        None if history.has_no_versions() => &[WGL],
+        Some(Which::Both) | None => &[VERSIONS, WGL],
     };
     let mut judged = Vec::new();
     for (name, check) in checkers {

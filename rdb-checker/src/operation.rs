@@ -153,6 +153,25 @@ pub enum Answer {
     Failed,
 }
 
+impl Answer {
+    pub(crate) fn has_no_versions(&self) -> bool {
+        let bare = |record: &Option<Record>| record.as_ref().is_none_or(|record| record.version.is_none());
+        match self {
+            Self::Record(record) => bare(record),
+            Self::Records { version, records } => version.is_none() && records.iter().all(bare),
+            Self::Entries { version, entries } => {
+                version.is_none() && entries.iter().all(|(_, record)| bare(record))
+            }
+            Self::Committed { version } | Self::Unchanged { version } => version.is_none(),
+            Self::Conflict { version, current, .. } => {
+                let told = if let Current::Present(record) = current { record.version } else { None };
+                version.is_none() && told.is_none()
+            }
+            Self::Applied | Self::Failed => true,
+        }
+    }
+}
+
 /// What a conflict tells about the key of the condition that did not hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

@@ -41,9 +41,12 @@ fn a_history_without_an_order_is_code_1_and_its_operations_are_told() {
 
 #[test]
 fn version_order_leaves_a_history_without_versions_undecided_which_is_code_3() {
-    let (code, said, _) = check(&["-"], &LOST.replace("null", r#"{"value":"x"}"#));
+    let history = LOST.replace("null", r#"{"value":"x"}"#);
+    let (code, said, _) = check(&["--checker", "versions", "-"], &history);
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("version order") && said.contains(": undecided: "), "{said}");
+    let (code, said, _) = check(&["-"], &history);
+    assert_eq!(code, Some(0), "WGL alone is asked where nobody asks for more: {said}");
 }
 
 #[test]
