@@ -5,11 +5,16 @@ mod direct {
         use rdb_engine_api::conformance::LocalHarness;
         use rdb_engine_rocks::RocksConfig;
 
-        rdb_engine_api::conformance_suite!(LocalHarness::new(|directory, limits| {
-            let mut config = RocksConfig::new(directory);
-            config.local.limits = limits;
-            rdb_engine_rocks::open(&config)
-        }));
+        fn harness() -> LocalHarness {
+            LocalHarness::new(|directory, limits| {
+                let mut config = RocksConfig::new(directory);
+                config.local.limits = limits;
+                rdb_engine_rocks::open(&config)
+            })
+        }
+
+        rdb_engine_api::conformance_suite!(harness());
+        rdb_engine_api::power_cut_suite!(harness());
 
         mod log {
             use std::sync::Arc;

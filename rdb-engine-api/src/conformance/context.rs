@@ -11,6 +11,7 @@ use rdb_checker::Recorder;
 use tempfile::TempDir;
 
 use super::db::Db;
+use super::disk::Disk;
 use super::{Harness, Recorded, Running};
 use crate::{EngineInfo, Limits, Result};
 
@@ -28,6 +29,9 @@ struct State {
     copies: u32,
     limits: Limits,
     running: Option<Running>,
+    /// The disk that the directory is on, where its power is to be cut. Behind the engine, which has files
+    /// of it open.
+    disk: Option<Disk>,
 }
 
 impl Context {
@@ -37,7 +41,7 @@ impl Context {
         let home = home.expect("the suite can make a temporary directory");
         let directory = home.path().join("data");
         fs::create_dir(&directory).expect("the suite can write in its temporary directory");
-        let state = State { directory, copies: 0, limits: Limits::default(), running: None };
+        let state = State { directory, copies: 0, limits: Limits::default(), running: None, disk: None };
         Self { harness, recorder, home, state: Mutex::new(state) }
     }
 
@@ -91,6 +95,41 @@ impl Context {
         opened.unwrap_or_else(|error| panic!("the engine did not open after a crash: {}", error.report()))
     }
 
+    /// Goes on in a directory on a disk whose power can be cut.
+    pub(super) async fn move_to_disk(&self) {
+        let home = self.home.path().to_owned();
+        let made = tokio::task::spawn_blocking(move || {
+            let disk = Disk::new(&home)?;
+            let directory = disk.path().join("data");
+            fs::create_dir(&directory)?;
+            fs::File::open(disk.path())?.sync_all()?;
+            io::Result::Ok((disk, directory))
+        });
+        let (disk, directory) =
+            made.await.expect("making a disk does not panic").expect("a disk can be made");
+        let mut state = self.state.lock();
+        state.directory = directory;
+        state.disk = Some(disk);
+    }
+
+    /// Cuts the power of the disk, and opens what is on it. What the engine says when it is stopped without
+    /// a disk does not matter.
+    pub(super) async fn cut_power(&self) -> Db {
+        let (running, disk) = {
+            let mut state = self.state.lock();
+            (state.running.take(), state.disk.take())
+        };
+        let disk = disk.expect("a case that cuts the power is on a disk");
+        let disk = blocking(move || disk.cut().map(|()| disk)).await;
+        if let Some(running) = running {
+            drop(running.stop().await);
+        }
+        let disk = blocking(move || disk.restore().map(|()| disk)).await;
+        self.state.lock().disk = Some(disk);
+        let opened = self.open_again().await;
+        opened.unwrap_or_else(|error| panic!("the engine did not open after a power cut: {}", error.report()))
+    }
+
     /// The directory in use.
     pub(super) fn directory(&self) -> PathBuf {
         self.state.lock().directory.clone()
@@ -140,6 +179,11 @@ impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context").field("home", &self.home.path()).finish_non_exhaustive()
     }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> T {
+    let done = tokio::task::spawn_blocking(work).await.expect("working on the disk does not panic");
+    done.unwrap_or_else(|error| panic!("the suite's disk did not do as it was told: {error}"))
 }
 
 async fn stop(running: Running) {

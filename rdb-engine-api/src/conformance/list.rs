@@ -4,7 +4,7 @@ use super::{Case, Group, Need};
 #[allow(clippy::wildcard_imports)] // the list names each function
 use super::{
     batch::*, concurrency::*, core::*, damage::*, declared::*, durability::*, lifecycle::*, limits::*,
-    model::*, scan::*, versions::*,
+    model::*, power::*, scan::*, versions::*,
 };
 
 /// Hands the list of all cases to a macro: `conformance_cases! { [callback] [its own arguments] }` becomes
@@ -177,11 +177,13 @@ macro_rules! registry {
     (@group durability) => { Group::Durability };
     (@group limits) => { Group::Limits };
     (@group lifecycle) => { Group::Lifecycle };
+    (@group power) => { Group::Power };
     (@group model) => { Group::Model };
     (@need) => { None };
     (@need persistent) => { Some(Need::Persistent) };
     (@need volatile) => { Some(Need::Volatile) };
     (@need directory) => { Some(Need::Directory) };
+    (@need synced) => { Some(Need::Synced) };
     (@need below_synced) => { Some(Need::BelowSynced) };
     (@need no_expiry) => { Some(Need::NoExpiry) };
     (@need no_watch) => { Some(Need::NoWatch) };
@@ -195,5 +197,30 @@ macro_rules! registry {
         },)*)*]
     };
 }
+
+/// Hands the list of the cases that cut the power to a macro, as `conformance_cases!` does with the others.
+#[macro_export]
+macro_rules! power_cut_cases {
+    ([$($callback:tt)+] [$($arguments:tt)*]) => {
+        $($callback)+! { [$($arguments)*]
+            power {
+                c02_c09_what_survives_a_power_cut_is_a_prefix_of_the_commits (synced),
+                c05_a_version_that_a_power_cut_took_away_is_not_given_again (synced),
+                c09_c10_a_power_cut_among_writers_takes_nothing_that_was_answered (synced),
+                c09_what_was_answered_as_synced_survives_a_power_cut (synced),
+            }
+        }
+    };
+}
+
+/// Runs the cases that cut the power, as [`conformance_suite!`](crate::conformance_suite) runs the others.
+#[macro_export]
+macro_rules! power_cut_suite {
+    ($harness:expr) => {
+        $crate::power_cut_cases! { [$crate::__conformance_tests] [$harness] }
+    };
+}
+
+pub(super) static POWER_CUTS: &[Case] = power_cut_cases! { [registry] [] };
 
 pub(super) static CASES: &[Case] = conformance_cases! { [registry] [] };

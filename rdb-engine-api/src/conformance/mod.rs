@@ -34,6 +34,11 @@
 //! Cases of clause C11, and some of others, need a store that fails on demand; they run on
 //! [`Local`](crate::Local), in this crate's own tests.
 //!
+//! # Power cuts
+//! What `synced` means only a power cut shows. [`power_cut_suite!`](crate::power_cut_suite) runs four cases
+//! more, for engines that declare it, on an ext4 file system in a file, which is stopped as when the power
+//! goes. That wants root and Linux; elsewhere each case prints `skip: ` and why.
+//!
 //! # Many callers
 //! What the callers of a case of the concurrency group ask and are answered is recorded, and judged as a
 //! whole by both checkers of `rdb-checker`, whatever else the case asserts. Anyone can record an engine's
@@ -51,6 +56,7 @@ mod core;
 mod damage;
 mod db;
 mod declared;
+mod disk;
 mod durability;
 mod harness;
 mod judged;
@@ -58,6 +64,7 @@ mod lifecycle;
 mod limits;
 mod list;
 mod model;
+mod power;
 mod recorded;
 mod report;
 mod runner;

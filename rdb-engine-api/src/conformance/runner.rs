@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::future::LocalBoxFuture;
 use rdb_checker::Recorder;
 
+use super::disk::Disk;
 use super::harness::Skipped;
 use super::{Context, Harness, judged, model};
 use crate::{Durability, EngineInfo};
@@ -36,6 +37,8 @@ pub enum Group {
     Lifecycle,
     /// Random sequences of every operation.
     Model,
+    /// What is there after a power cut; a suite of its own, which wants root.
+    Power,
 }
 
 impl fmt::Display for Group {
@@ -49,6 +52,7 @@ impl fmt::Display for Group {
             Self::Limits => "limits",
             Self::Lifecycle => "lifecycle",
             Self::Model => "model",
+            Self::Power => "power",
         })
     }
 }
@@ -63,6 +67,8 @@ pub enum Need {
     Volatile,
     /// A directory of its own, which every persistent engine is taken to have.
     Directory,
+    /// The highest durability there is.
+    Synced,
     /// A best durability below the highest there is.
     BelowSynced,
     /// That it does not declare expiry.
@@ -86,6 +92,10 @@ impl Need {
             Self::Directory => (
                 info.best_durability > Durability::Volatile,
                 "the engine declares that it keeps nothing on disk",
+            ),
+            Self::Synced => (
+                info.best_durability == Durability::Synced,
+                "the engine declares that a power cut may take what it answered",
             ),
             Self::BelowSynced => (
                 info.best_durability < Durability::Synced,
@@ -192,7 +202,7 @@ pub fn run(name: &str, harness: impl Harness) {
 /// # Panics
 /// Where no case has this name.
 pub fn run_case(name: &str, harness: Arc<dyn Harness>) -> Result<Verdict, Failure> {
-    let case = cases().iter().find(|case| case.name == name);
+    let case = cases().iter().chain(super::list::POWER_CUTS).find(|case| case.name == name);
     let case = *case.unwrap_or_else(|| panic!("no conformance case is called `{name}`"));
     on_thread(name, case.deadline(), move || on_runtime(judge(case, harness)))
 }
@@ -250,6 +260,12 @@ async fn judge(case: Case, harness: Arc<dyn Harness>) -> Verdict {
     };
     if let Some(reason) = skipped {
         return Verdict::Skipped(reason);
+    }
+    if case.group == Group::Power {
+        if let Some(reason) = Disk::impossible() {
+            return Verdict::Skipped(reason.to_owned());
+        }
+        context.move_to_disk().await;
     }
     (case.body)(&context).await;
     context.stop().await;

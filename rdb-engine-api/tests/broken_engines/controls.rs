@@ -15,7 +15,7 @@ use crate::defects::openings::*;
 use crate::defects::orders::*;
 use crate::defects::scans::*;
 use crate::defects::versions::*;
-use crate::disk::{Disk, Healthy};
+use crate::disk::{Disk, Healthy, Syncing};
 use crate::sound::Sound;
 
 /// A defect, the clause that it breaks, the case that was written for that, and words that the case's failure
@@ -32,6 +32,11 @@ pub(crate) struct Control {
 /// The engine that the broken ones are made of.
 pub(crate) fn sound() -> LocalHarness {
     on(|| Healthy)
+}
+
+/// The same, synced.
+pub(crate) fn synced() -> LocalHarness {
+    on(|| Syncing)
 }
 
 fn on<D: Disk>(disk: fn() -> D) -> LocalHarness {
@@ -133,6 +138,8 @@ pub(crate) const CONTROLS: &[Control] = controls! {
 
     "C9" "acknowledged before it is handed to the system": on(AcknowledgedFirst::default);
         "c09_what_was_answered_as_safe_survives_a_crash", "what was answered as"
+    "C9" "acknowledged before it is synced": on(|| AcknowledgedBeforeSynced);
+        "c09_what_was_answered_as_synced_survives_a_power_cut", "is there after a power cut"
     "C9" "acknowledged from a buffer, lost at a kill": on(Buffered::default);
         "c09_what_survives_a_crash_is_a_prefix_of_the_commits", "commits were answered as safe"
     "C9" "later commits survive, earlier ones do not": on(TwoLogs::default);

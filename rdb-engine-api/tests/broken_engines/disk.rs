@@ -17,6 +17,11 @@ pub(crate) trait Disk: fmt::Debug + Send + 'static {
         DataDirectory::open(directory, "sound", 1).map(Some)
     }
 
+    /// The best level that it answers (C9).
+    fn best(&self) -> Durability {
+        Durability::Process
+    }
+
     /// Whether a commit whose checksum is wrong is believed, or left out, or an error (C13).
     fn judge_damage(&self) -> Result<Damage> {
         Err(Error::new(ErrorKind::Corrupt, "log does not match its checksum"))
@@ -83,3 +88,26 @@ pub(crate) fn hand_over(log: &mut File, bytes: &[u8]) {
 pub(crate) struct Healthy;
 
 impl Disk for Healthy {}
+
+/// A disk without a defect that is synced for whoever asks for that, or for nothing.
+#[derive(Debug)]
+pub(crate) struct Syncing;
+
+impl Disk for Syncing {
+    fn best(&self) -> Durability {
+        Durability::Synced
+    }
+
+    fn append(&mut self, log: &mut File, changes: &Changes, asked: Option<Durability>) -> Durability {
+        hand_over(log, &frame(changes));
+        self.vouch(log, asked)
+    }
+
+    fn vouch(&mut self, log: &mut File, asked: Option<Durability>) -> Durability {
+        if asked.unwrap_or(Durability::Synced) < Durability::Synced {
+            return Durability::Process;
+        }
+        log.sync_data().expect("the log can be synced");
+        Durability::Synced
+    }
+}

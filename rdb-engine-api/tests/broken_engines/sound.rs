@@ -52,6 +52,9 @@ impl<D: Disk> Sound<D> {
             .create(true)
             .open(directory.join("log"))
             .expect("the log opens");
+        File::open(directory)
+            .and_then(|directory| directory.sync_all())
+            .expect("the directory can be synced");
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).expect("the log can be read");
         let (commits, whole) = log::read(&bytes, &disk)?;
@@ -72,8 +75,8 @@ impl<D: Disk> Sound<D> {
         let micros = clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
         let wall = u64::try_from(micros).ok().and_then(Version::new).unwrap_or(Version::MIN);
         let version = disk.counter(&records, logged, wall);
+        let mut info = EngineInfo::new("sound", 1, disk.best());
         let state = State { records: Arc::new(records), version, log: file, note, disk, claim };
-        let mut info = EngineInfo::new("sound", 1, Durability::Process);
         info.limits = limits;
         Ok(Self { info, scans: Scans::new(clock), state: Mutex::new(Some(state)) })
     }
@@ -204,7 +207,8 @@ impl<D: Disk> Engine for Sound<D> {
         if let Some(State { mut log, note, mut disk, claim, .. }) = self.state.lock().take() {
             self.scans.close();
             let length = log.metadata().expect("the log is there").len();
-            fs::write(note, length.to_string()).expect("the note can be written");
+            // Without it the note of an earlier close stays, which is true as well.
+            let _ = fs::write(note, length.to_string());
             disk.close(&mut log, claim);
         }
         Ok(())

@@ -20,6 +20,7 @@ macro_rules! on_every_engine {
 }
 
 rdb_engine_api::conformance_cases! { [on_every_engine] [] }
+rdb_engine_api::power_cut_cases! { [on_every_engine] [] }
 
 /// What is left out over the wire is this list, and nothing that every engine has to do is on it.
 #[test]
