@@ -17,7 +17,16 @@ const LOCK: &str = "FLAREDB.lock";
 #[derive(Debug)]
 pub struct DataDirectory {
     path: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for DataDirectory {
+    /// Not left to the closing of the file: a child that is being spawned on another thread has a copy of the
+    /// descriptor until it runs its program, and with it the lock.
+    fn drop(&mut self) {
+        // Whoever cannot unlock closes, at least.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl DataDirectory {
@@ -53,7 +62,7 @@ impl DataDirectory {
         }
         // An earlier opening may have been killed before its own.
         sync_directory(&path).map_err(|error| unusable(&path, error))?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, lock })
     }
 
     /// The directory.
@@ -235,6 +244,16 @@ mod tests {
         assert!(error.to_string().contains(&format!("holder_pid=`{}`", std::process::id())), "{error}");
         drop(held);
         DataDirectory::open(dir.path(), "mem", 1).unwrap();
+    }
+
+    #[test]
+    fn a_copy_of_the_descriptor_in_a_child_does_not_keep_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = DataDirectory::open(dir.path(), "mem", 1).unwrap();
+        let copy = held.lock.try_clone().unwrap();
+        drop(held);
+        drop(DataDirectory::open(dir.path(), "mem", 1).unwrap());
+        drop(copy);
     }
 
     #[test]

@@ -138,9 +138,9 @@ impl Released {
                 .because(error)
         };
         match File::open(self.path.join("db")) {
-            // sled holds the same kind of lock; ours ends with `file`, at once.
+            // sled holds the same kind of lock; ours ends at once, whoever has a copy of the descriptor.
             Ok(file) => match file.try_lock() {
-                Ok(()) => Ok(false),
+                Ok(()) => file.unlock().map(|()| false).map_err(unusable),
                 Err(TryLockError::WouldBlock) => Ok(true),
                 Err(TryLockError::Error(error)) => Err(unusable(error)),
             },
