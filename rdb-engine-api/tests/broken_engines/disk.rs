@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use bytes::Bytes;
-use rdb_engine_api::{DataDirectory, Durability, Error, ErrorKind, Key, Record, Result, Version};
+use rdb_engine_api::{DataDirectory, Durability, Error, ErrorKind, Floor, Key, Record, Result, Version};
 
 use super::log::{Changes, frame};
 use super::sound::Records;
@@ -32,13 +32,9 @@ pub(crate) trait Disk: fmt::Debug + Send + 'static {
         None
     }
 
-    /// Whether a log of which so many bytes are whole may be what an orderly close left, which noted how many
-    /// there were (C13).
-    fn judge_end(&self, whole: usize, noted: usize) -> Result<()> {
-        if whole < noted {
-            return Err(Error::new(ErrorKind::Corrupt, "log is shorter than at its close"));
-        }
-        Ok(())
+    /// What a log of which so many bytes are whole must not be shorter than (C13).
+    fn floor(&self, claim: &DataDirectory, whole: u64) -> Result<Option<Floor>> {
+        Floor::check(claim, whole).map(Some)
     }
 
     /// Takes one change from the log.

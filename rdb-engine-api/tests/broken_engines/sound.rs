@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -10,8 +10,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rdb_engine_api::{
     Batch, ChangeStream, Clock as _, Commit, Condition, Conflict, DataDirectory, Durability, Engine,
-    EngineInfo, EntryStream, Error, ErrorKind, Key, Limits, Op, Outcome, Record, Result, Scan, Session,
-    SessionOptions, SystemClock, Version, View, Watch, WriteOptions,
+    EngineInfo, EntryStream, Error, ErrorKind, Floor, Key, Limits, Op, Outcome, Record, Result, Scan,
+    Session, SessionOptions, SystemClock, Version, View, Watch, WriteOptions,
 };
 
 use super::disk::Disk;
@@ -35,10 +35,10 @@ struct State<D> {
     records: Arc<Records>,
     version: Version,
     log: File,
-    /// Where an orderly close notes how long the log is: what a crash may cut off, and damage may not, lies
-    /// behind that (C13).
-    note: PathBuf,
     disk: D,
+    /// How long the log was at an orderly close: what a crash may cut off, and damage may not, lies behind
+    /// that (C13).
+    floor: Option<Floor>,
     claim: Option<DataDirectory>,
 }
 
@@ -58,11 +58,7 @@ impl<D: Disk> Sound<D> {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).expect("the log can be read");
         let (commits, whole) = log::read(&bytes, &disk)?;
-        let note = directory.join("closed");
-        if note.exists() {
-            let noted = fs::read_to_string(&note).ok().and_then(|noted| noted.parse().ok());
-            disk.judge_end(whole, noted.unwrap_or(usize::MAX))?;
-        }
+        let floor = claim.as_ref().map(|claim| disk.floor(claim, whole as u64)).transpose()?.flatten();
         file.set_len(whole as u64).expect("the log can be cut");
         let mut records = Records::new();
         let mut logged = Version::MIN;
@@ -76,7 +72,7 @@ impl<D: Disk> Sound<D> {
         let wall = u64::try_from(micros).ok().and_then(Version::new).unwrap_or(Version::MIN);
         let version = disk.counter(&records, logged, wall);
         let mut info = EngineInfo::new("sound", 1, disk.best());
-        let state = State { records: Arc::new(records), version, log: file, note, disk, claim };
+        let state = State { records: Arc::new(records), version, log: file, disk, floor, claim };
         info.limits = limits;
         Ok(Self { info, scans: Scans::new(clock), state: Mutex::new(Some(state)) })
     }
@@ -204,11 +200,12 @@ impl<D: Disk> Engine for Sound<D> {
     }
 
     async fn close(&self) -> Result<()> {
-        if let Some(State { mut log, note, mut disk, claim, .. }) = self.state.lock().take() {
+        if let Some(State { mut log, mut disk, floor, claim, .. }) = self.state.lock().take() {
             self.scans.close();
-            let length = log.metadata().expect("the log is there").len();
-            // Without it the note of an earlier close stays, which is true as well.
-            let _ = fs::write(note, length.to_string());
+            // What a power cut may still take away must not be noted.
+            if let (Some(floor), Ok(())) = (floor, log.sync_data()) {
+                floor.set(log.metadata().expect("the log is there").len());
+            }
             disk.close(&mut log, claim);
         }
         Ok(())

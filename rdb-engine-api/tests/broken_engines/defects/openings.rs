@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use rdb_engine_api::{DataDirectory, Result};
+use rdb_engine_api::{DataDirectory, Floor, Result};
 
 use crate::disk::{Damage, Disk, Healthy};
 
@@ -59,9 +59,9 @@ impl Disk for CutLogFilledUp {
         Some(body)
     }
 
-    fn judge_end(&self, whole: usize, _: usize) -> Result<()> {
+    fn floor(&self, claim: &DataDirectory, whole: u64) -> Result<Option<Floor>> {
         // At least the beginning has to be there.
-        if whole == 0 { Healthy.judge_end(whole, usize::MAX) } else { Ok(()) }
+        if whole == 0 { Healthy.floor(claim, whole) } else { Ok(None) }
     }
 }
 
@@ -70,8 +70,8 @@ impl Disk for CutLogFilledUp {
 pub(crate) struct EveryEndIsACrash;
 
 impl Disk for EveryEndIsACrash {
-    fn judge_end(&self, _: usize, _: usize) -> Result<()> {
-        Ok(())
+    fn floor(&self, _: &DataDirectory, _: u64) -> Result<Option<Floor>> {
+        Ok(None)
     }
 }
 
