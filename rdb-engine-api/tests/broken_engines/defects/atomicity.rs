@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use rdb_engine_api::{Batch, Conflict, Engine, Key, Op, Outcome, Record, Result, View, WriteOptions};
 
 use crate::broken::Defect;
+use crate::defects::of_ops;
 use crate::sound::holds;
 
 /// Judges the conditions by reading, and then writes without them.
@@ -28,10 +29,6 @@ impl Defect for GetThenPut {
         tokio::task::yield_now().await;
         sound.write(of_ops(batch.ops()), options).await
     }
-}
-
-fn of_ops<'a>(ops: impl IntoIterator<Item = &'a (Key, Op)>) -> Batch {
-    ops.into_iter().fold(Batch::new(), |batch, (key, op)| batch.op(key.clone(), op.clone()))
 }
 
 /// Keeps what it has read, and forgets it when that key is put, but not when it is deleted.

@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use rdb_engine_api::{Batch, Condition, Conflict, Engine, Key, Op, Outcome, Result, WriteOptions};
 
 use crate::broken::Defect;
+use crate::defects::of_ops;
 
 /// The batch with these conditions instead of its own.
 fn with_conditions(batch: &Batch, conditions: impl IntoIterator<Item = (Key, Condition)>) -> Batch {
-    let ops = batch.ops().iter().cloned().fold(Batch::new(), |batch, (key, op)| batch.op(key, op));
-    conditions.into_iter().fold(ops, |batch, (key, condition)| batch.when(key, condition))
+    conditions.into_iter().fold(of_ops(batch.ops()), |batch, (key, condition)| batch.when(key, condition))
 }
 
 /// Puts back the place that a conflict's condition has in the caller's batch.

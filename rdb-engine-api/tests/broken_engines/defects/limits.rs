@@ -10,6 +10,7 @@ use rdb_engine_api::{
 };
 
 use crate::broken::Defect;
+use crate::defects::of_ops;
 
 /// The batch with each operation as the rule has it.
 fn map_ops(batch: &Batch, rule: impl Fn(Op) -> Op) -> Batch {
@@ -27,9 +28,7 @@ impl Defect for LimitCheckedOnTheWay {
     async fn write(&self, sound: &Arc<dyn Engine>, batch: Batch, options: WriteOptions) -> Result<Outcome> {
         let most = sound.info().limits.max_batch_len;
         if batch.len() > most {
-            let part = batch.ops().iter().take(most).cloned();
-            let part = part.fold(Batch::new(), |part, (key, op)| part.op(key, op));
-            drop(sound.write(part, options.clone()).await?);
+            drop(sound.write(of_ops(batch.ops().iter().take(most)), options.clone()).await?);
         }
         sound.write(batch, options).await
     }

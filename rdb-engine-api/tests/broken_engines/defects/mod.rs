@@ -9,3 +9,10 @@ pub(crate) mod openings;
 pub(crate) mod orders;
 pub(crate) mod scans;
 pub(crate) mod versions;
+
+use rdb_engine_api::{Batch, Key, Op};
+
+/// A batch of these operations, without conditions.
+fn of_ops<'a>(ops: impl IntoIterator<Item = &'a (Key, Op)>) -> Batch {
+    ops.into_iter().fold(Batch::new(), |batch, (key, op)| batch.op(key.clone(), op.clone()))
+}

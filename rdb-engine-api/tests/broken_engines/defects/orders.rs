@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use rdb_engine_api::{Batch, Engine, Key, Outcome, Record, Result, WriteOptions};
 
 use crate::broken::Defect;
+use crate::defects::of_ops;
 
 async fn a_moment() {
     for _ in 0..3 {
@@ -61,7 +62,7 @@ pub(crate) struct GivenUpIsSentAgain;
 #[async_trait]
 impl Defect for GivenUpIsSentAgain {
     async fn write(&self, sound: &Arc<dyn Engine>, batch: Batch, options: WriteOptions) -> Result<Outcome> {
-        let blind = batch.ops().iter().cloned().fold(Batch::new(), |blind, (key, op)| blind.op(key, op));
+        let blind = of_ops(batch.ops());
         let outcome = sound.write(batch, options).await;
         let mut late = Late { sound: Arc::clone(sound), batch: Some(blind) };
         a_moment().await;
