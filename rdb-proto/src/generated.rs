@@ -2,4 +2,10 @@
 #![allow(clippy::all, clippy::unwrap_used, missing_docs, missing_debug_implementations, unreachable_pub)]
 #![allow(rustdoc::all)]
 
-tonic::include_proto!("flaredb.kv.v1");
+pub(crate) mod kv {
+    tonic::include_proto!("flaredb.kv.v1");
+}
+
+pub(crate) mod pd {
+    tonic::include_proto!("flaredb.pd.v1");
+}

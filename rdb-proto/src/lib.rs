@@ -1,7 +1,8 @@
 //! The FlareDB wire protocol: protobuf definitions, the code generated from them, and the one place that
 //! converts between wire and vocabulary.
 //!
-//! - [`kv::v1`] holds the messages, clients and services of the package `flaredb.kv.v1`.
+//! - [`kv::v1`] and [`pd::v1`] hold the messages, clients and services of the packages `flaredb.kv.v1` and
+//!   `flaredb.pd.v1`.
 //! - Conversions are `From` and `TryFrom` between those messages and [`rdb_engine_api`]'s types. A request
 //!   that makes no sense converts to an error of kind `InvalidArgument` or `Unsupported`; an answer that
 //!   makes no sense to `Internal`, and to `Unknown` where it answers a write (C10).
@@ -24,7 +25,7 @@ pub use status::{Call, from_status, to_status};
 pub mod kv {
     /// The package `flaredb.kv.v1`: see the comments in its `.proto` files.
     pub mod v1 {
-        pub use crate::generated::{
+        pub use crate::generated::kv::{
             Bound, Bounds, Capabilities, Commit, CompareAndSwapRequest, CompareAndSwapResponse, Condition,
             Conflict, DeleteRequest, DeleteResponse, Direction, Durability, EngineInfo, Entry,
             GetManyRequest, GetManyResponse, GetRequest, GetResponse, InfoRequest, InfoResponse, Limits,
@@ -32,6 +33,19 @@ pub mod kv {
             Stamp, StatusRequest, StatusResponse, WriteOptions, WriteRequest, WriteResponse, bound,
             condition, get_many_response, kv_client, kv_server, node_client, node_server, outcome,
             scan_request, scan_response, write_request,
+        };
+    }
+}
+
+/// The package `flaredb.pd`.
+pub mod pd {
+    /// The package `flaredb.pd.v1`: see the comments in its `.proto` file.
+    pub mod v1 {
+        pub use crate::generated::pd::{
+            AllocateIdsRequest, AllocateIdsResponse, ClusterRequest, ClusterResponse, HeartbeatRequest,
+            HeartbeatResponse, LocateRequest, LocateResponse, RegisterRequest, RegisterResponse, Store,
+            StoreActivity, StoreInfo, StoreState, StoresRequest, StoresResponse, TimestampsRequest,
+            TimestampsResponse, pd_client, pd_server,
         };
     }
 }

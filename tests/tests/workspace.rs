@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each package of this workspace may depend on, of ours, for other than its tests.
-const OURS: [(&str, &[&str]); 10] = [
+const OURS: [(&str, &[&str]); 11] = [
     ("rdb-checker", &[]),
     // For the conformance suite.
     ("rdb-engine-api", &["rdb-checker"]),
@@ -14,7 +14,30 @@ const OURS: [(&str, &[&str]); 10] = [
     ("rdb-engine-rocks", &["rdb-engine-api"]),
     ("rdb-engine-sled", &["rdb-engine-api"]),
     ("rdb-proto", &["rdb-engine-api"]),
-    ("rdb-server", &["rdb-engine-api", "rdb-proto", "rdb-engine-mem", "rdb-engine-rocks", "rdb-engine-sled"]),
+    // A node is a client of its placement driver.
+    (
+        "rdb-server",
+        &[
+            "rdb-client",
+            "rdb-engine-api",
+            "rdb-engine-mem",
+            "rdb-engine-rocks",
+            "rdb-engine-sled",
+            "rdb-proto",
+        ],
+    ),
+    // Serves with what a node serves with.
+    (
+        "rdb-pd",
+        &[
+            "rdb-engine-api",
+            "rdb-engine-mem",
+            "rdb-engine-rocks",
+            "rdb-engine-sled",
+            "rdb-proto",
+            "rdb-server",
+        ],
+    ),
     ("rdb-client", &["rdb-engine-api", "rdb-proto"]),
     ("rdb-cli", &["rdb-client"]),
     ("flaredb-tests", &[]),
@@ -26,10 +49,10 @@ const INSIDE: [(&str, &[&str]); 8] = [
     ("librocksdb-sys", &[]),
     ("sled", &["rdb-engine-sled"]),
     ("imbl", &["rdb-engine-mem"]),
-    ("tonic", &["rdb-proto", "rdb-server", "rdb-client"]),
-    ("tonic-prost", &["rdb-proto", "rdb-server", "rdb-client"]),
-    ("prost", &["rdb-proto", "rdb-server", "rdb-client"]),
-    ("prost-types", &["rdb-proto", "rdb-server", "rdb-client"]),
+    ("tonic", &["rdb-proto", "rdb-server", "rdb-pd", "rdb-client"]),
+    ("tonic-prost", &["rdb-proto", "rdb-server", "rdb-pd", "rdb-client"]),
+    ("prost", &["rdb-proto", "rdb-server", "rdb-pd", "rdb-client"]),
+    ("prost-types", &["rdb-proto", "rdb-server", "rdb-pd", "rdb-client"]),
 ];
 
 /// Libraries that must not be anywhere below a package, with whatever features.

@@ -1,0 +1,1 @@
+//! The FlareDB placement driver.
