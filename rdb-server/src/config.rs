@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use rdb_engine_api::{Error, ErrorKind, Limits, Result};
 
+use crate::TlsConfig;
 use crate::arrival::PREFIX_BYTES;
 
 /// The longest time of a node. Instants that far ahead can be computed; ages ahead they cannot.
@@ -17,7 +18,9 @@ pub struct NodeConfig {
     pub listen: SocketAddr,
     /// Where to serve operations over HTTP (`/livez`, `/readyz`, `/metrics`); 127.0.0.1:7441 by default.
     pub ops_listen: SocketAddr,
-    /// Allows to listen beyond loopback, which is refused otherwise: there is no TLS and no authentication.
+    /// TLS for both addresses; none by default.
+    pub tls: Option<TlsConfig>,
+    /// Allows to listen beyond loopback without TLS, which is refused otherwise.
     pub insecure: bool,
     /// The longest message taken, in bytes; by default what the engine's limits need
     /// ([`rdb_proto::max_message_bytes`]).
@@ -27,6 +30,8 @@ pub struct NodeConfig {
     pub request_timeout: Duration,
     /// How long a new connection may take to say that it speaks HTTP/2; 5 s by default.
     pub handshake_timeout: Duration,
+    /// How long a connection may be without a request before it is closed; an hour by default.
+    pub idle_timeout: Duration,
     /// How long a connection may be silent before it is asked for a sign of life; 30 s by default.
     pub keepalive_interval: Duration,
     /// How long to wait for that sign before the connection is closed; 10 s by default.
@@ -57,10 +62,12 @@ impl Default for NodeConfig {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7440),
             ops_listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7441),
+            tls: None,
             insecure: false,
             max_message_bytes: None,
             request_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_hours(1),
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
             max_connections: 400,
@@ -90,7 +97,7 @@ impl NodeConfig {
     pub(crate) fn check(&self, limits: &Limits) -> Result<()> {
         let invalid = |message| Error::new(ErrorKind::InvalidArgument, message);
         for address in [self.listen, self.ops_listen] {
-            if !self.insecure && !address.ip().is_loopback() {
+            if self.tls.is_none() && !self.insecure && !address.ip().is_loopback() {
                 return Err(invalid(
                     "refusing to listen beyond loopback: there is no TLS and no authentication; \
                                     to do it all the same, say insecure",
@@ -118,6 +125,7 @@ impl NodeConfig {
         let times = [
             ("request_timeout", self.request_timeout),
             ("handshake_timeout", self.handshake_timeout),
+            ("idle_timeout", self.idle_timeout),
             ("keepalive_interval", self.keepalive_interval),
             ("keepalive_timeout", self.keepalive_timeout),
             ("drain_timeout", self.drain_timeout),

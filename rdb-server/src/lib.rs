@@ -38,7 +38,9 @@ mod ops;
 mod run;
 mod scan;
 mod state;
+mod tls;
 
 pub use config::NodeConfig;
 pub use node::{Node, serve};
 pub use run::run;
+pub use tls::TlsConfig;

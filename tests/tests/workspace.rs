@@ -27,17 +27,7 @@ const OURS: [(&str, &[&str]); 11] = [
         ],
     ),
     // Serves with what a node serves with.
-    (
-        "rdb-pd",
-        &[
-            "rdb-engine-api",
-            "rdb-engine-mem",
-            "rdb-engine-rocks",
-            "rdb-engine-sled",
-            "rdb-proto",
-            "rdb-server",
-        ],
-    ),
+    ("rdb-pd", &["rdb-engine-api", "rdb-proto", "rdb-server"]),
     ("rdb-client", &["rdb-engine-api", "rdb-proto"]),
     ("rdb-cli", &["rdb-client"]),
     ("flaredb-tests", &[]),
