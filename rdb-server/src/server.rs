@@ -253,8 +253,8 @@ impl Server {
     /// closed.
     ///
     /// Health and `/readyz` say at once that it serves no more, and no connection is accepted. Dialogues end.
-    /// Other requests in flight are finished; those that are not by four fifths of the time are answered with
-    /// an error (scans included; a write is told `Unknown`), and at nine tenths the connections are cut. Idle
+    /// Other requests in flight are finished; those that are not by seven tenths of the time are answered with
+    /// an error (scans included; a write is told `Unknown`), and at four fifths the connections are cut. Idle
     /// connections do not hold it up.
     ///
     /// # Errors
@@ -278,7 +278,7 @@ impl Server {
                 }
             }
         };
-        let drained = timeout_at(start + total * 4 / 5, drained).await;
+        let drained = timeout_at(start + total * 7 / 10, drained).await;
         if drained.is_err() {
             tracing::warn!(
                 requests = self.state.metrics.in_flight.get(),
@@ -291,9 +291,9 @@ impl Server {
             self.state.idle().await;
             let _ = timeout(flush.min(total / 20), self.tasks.wait()).await;
         };
-        let _ = timeout_at(start + total * 9 / 10, answered).await;
+        let _ = timeout_at(start + total * 4 / 5, answered).await;
         self.state.cut.cancel();
-        let _ = timeout_at(start + total * 19 / 20, self.tasks.wait()).await;
+        let _ = timeout_at(start + total * 17 / 20, self.tasks.wait()).await;
 
         let Some(close) = self.close.take() else { return Ok(()) };
         timeout_at(start + total, close()).await.unwrap_or_else(|_| {
