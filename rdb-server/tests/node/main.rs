@@ -13,3 +13,4 @@ mod requests;
 mod scans;
 mod streams;
 mod tls;
+mod uploads;

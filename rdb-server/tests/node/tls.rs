@@ -379,7 +379,8 @@ async fn a_handshake_takes_the_place_of_a_connection_and_does_not_hold_up_the_en
     let node = node(Some(files.config()), |config| {
         config.max_connections = 1;
         config.handshake_timeout = PATIENCE;
-        config.drain_timeout = PATIENCE;
+        config.drain_timeout = PATIENCE * 20;
+        config.flush_timeout = PATIENCE;
     })
     .await;
     let client = authority.trusting(None);
