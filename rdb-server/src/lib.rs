@@ -37,6 +37,7 @@ mod node_service;
 mod ops;
 mod run;
 mod scan;
+pub mod settings;
 mod state;
 mod tls;
 
