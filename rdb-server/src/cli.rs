@@ -1,5 +1,5 @@
 use clap::Parser;
-use rdb_server::settings::{EngineArgs, Findings, LimitArgs, NodeArgs, Settings};
+use rdb_server::settings::{EngineArgs, Findings, LimitArgs, NodeArgs, PdArgs, Settings};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,12 +40,16 @@ pub(crate) struct Cli {
 
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+
+    #[command(flatten)]
+    pub(crate) pd: PdArgs,
 }
 
 impl Settings for Cli {
     fn check(&self, findings: &mut Findings) {
         self.engine.check(&self.limits.limits(), findings);
         self.node.check(self.limits.max_message_bytes(), findings);
+        self.pd.check(self.node.listen, findings);
     }
 
     fn computed(&self) -> Vec<(&'static str, String)> {

@@ -39,9 +39,10 @@ mod run;
 mod scan;
 pub mod settings;
 mod state;
+mod systemd;
 mod tls;
 
 pub use config::NodeConfig;
 pub use node::{Node, serve};
-pub use run::run;
+pub use run::{Serving, run, run_with};
 pub use tls::TlsConfig;
