@@ -45,6 +45,10 @@ impl Engine for Overtaken {
         &self.info
     }
 
+    fn metrics(&self) -> Vec<Metric> {
+        Vec::new()
+    }
+
     async fn get(&self, _: &Key) -> rdb_client::Result<Option<Record>> {
         unreachable!("an import reads nothing")
     }
