@@ -42,6 +42,7 @@ mod run;
 mod scan;
 mod server;
 pub mod service;
+pub mod settings;
 mod state;
 mod tls;
 

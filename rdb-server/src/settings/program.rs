@@ -1,0 +1,164 @@
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args as _, Command, CommandFactory, FromArgMatches};
+use rdb_engine_api::Error;
+
+use super::asked::Asked;
+use super::layers::{self, Environment, Unread, setting};
+use super::origin::Findings;
+use super::print;
+
+/// A program's own settings: a struct that derives [`clap::Parser`].
+pub trait Settings: CommandFactory + FromArgMatches {
+    /// Refuses what no single value shows: settings that contradict each other. All of it, not only the first.
+    fn check(&self, findings: &mut Findings);
+
+    /// The real values of settings without a fixed default, by name, for `--print-config`.
+    fn computed(&self) -> Vec<(&'static str, String)>;
+}
+
+/// How a program takes its settings: the prefix of its variables, and where its defaults are its own.
+#[derive(Clone, Debug)]
+pub struct Program {
+    prefix: &'static str,
+    defaults: Vec<(&'static str, &'static str)>,
+}
+
+/// What is to be done with settings that make sense.
+enum Read<S> {
+    Run(S, Asked, Option<PathBuf>, Vec<String>),
+    Print(Vec<u8>),
+}
+
+/// Why there are none: what is to be printed all the same, and the problems.
+struct Refused {
+    print: Vec<u8>,
+    why: Unread,
+}
+
+impl From<Unread> for Refused {
+    fn from(why: Unread) -> Self {
+        Self { print: Vec::new(), why }
+    }
+}
+
+impl Program {
+    /// A program whose variables begin with a prefix, such as `FLAREDB_`.
+    pub const fn new(prefix: &'static str) -> Self {
+        Self { prefix, defaults: Vec::new() }
+    }
+
+    /// Gives a setting of a shared group another default.
+    #[must_use]
+    pub fn default(mut self, setting: &'static str, value: &'static str) -> Self {
+        self.defaults.push((setting, value));
+        self
+    }
+
+    /// Reads and checks the process's settings and starts its logs.
+    ///
+    /// # Errors
+    /// The exit code that `main` is to return at once: success, where something was asked for and has been
+    /// printed (help, the configuration, a manual page); 2, where the settings make no sense, which standard
+    /// error tells.
+    pub fn load<S: Settings>(&self) -> Result<S, ExitCode> {
+        let line: Vec<OsString> = std::env::args_os().collect();
+        let read = self.read(&line, &|name| std::env::var_os(name));
+        match read {
+            Ok(Read::Run(settings, asked, config, notes)) => {
+                asked.logs.start();
+                if let Some(path) = config {
+                    tracing::info!(path = %path.display(), "configured by a file");
+                }
+                for note in notes {
+                    tracing::warn!("{note}");
+                }
+                Ok(settings)
+            }
+            Ok(Read::Print(page)) => {
+                print(&page);
+                Err(ExitCode::SUCCESS)
+            }
+            Err(Refused { print: page, why }) => {
+                print(&page);
+                Err(tell(why))
+            }
+        }
+    }
+
+    fn read<S: Settings>(&self, line: &[OsString], environment: Environment<'_>) -> Result<Read<S>, Refused> {
+        let command = self.command::<S>();
+        let given = layers::read_line(&command, line)?;
+        let asked = Asked::of(&given).map_err(Unread::Clap)?;
+        if let Some(page) = asked.page(&command) {
+            return Ok(Read::Print(page));
+        }
+        let layers = layers::read(&command, line, &given, environment)?;
+        let asked = Asked::of(&layers.matches).map_err(Unread::Clap)?;
+        let settings = S::from_arg_matches(&layers.matches).map_err(Unread::Clap)?;
+        let mut findings = Findings::new(layers.origins);
+        settings.check(&mut findings);
+
+        let page = match (asked.print_config, asked.check_config) {
+            (Some(_), _) => {
+                print::effective(&command, &layers.matches, &settings.computed(), &findings).into_bytes()
+            }
+            (None, true) if findings.problems.is_empty() => b"ok\n".to_vec(),
+            _ => Vec::new(),
+        };
+        if !findings.problems.is_empty() {
+            return Err(Refused { print: page, why: Unread::Problems(findings.problems) });
+        }
+        Ok(match page.is_empty() {
+            true => Read::Run(settings, asked, layers.config, findings.notes),
+            false => Read::Print(page),
+        })
+    }
+
+    /// The one definition of all settings.
+    fn command<S: Settings>(&self) -> Command {
+        let own = S::command();
+        let about = own.get_about().cloned();
+        // The group's own description would take the place of the program's.
+        let command = Asked::augment_args(own).about(about.unwrap_or_default()).long_about(None);
+        command.max_term_width(110).mut_args(|arg| {
+            let Some(long) = arg.get_long().map(str::to_owned) else { return arg };
+            let own = self.defaults.iter().find(|(setting, _)| *setting == long);
+            let arg = match own {
+                Some((_, value)) => arg.default_value(*value),
+                None => arg,
+            };
+            let has_variable = setting(&arg).is_some() || long == "config";
+            if !has_variable || arg.get_env().is_some() {
+                return arg.hide_env_values(true);
+            }
+            let variable = format!("{}{}", self.prefix, long.to_uppercase().replace('-', "_"));
+            arg.env(variable).hide_env_values(true)
+        })
+    }
+}
+
+/// Whether anyone reads it does not matter.
+fn print(page: &[u8]) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(page).and_then(|()| out.flush());
+}
+
+fn tell(why: Unread) -> ExitCode {
+    match why {
+        Unread::Clap(error) => {
+            let _ = error.print();
+            // Help is no error.
+            if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
+        }
+        Unread::Problems(problems) => {
+            let problems: Vec<String> = problems.iter().map(Error::report).collect();
+            // As clap tells what it finds wrong itself.
+            eprintln!("error: {}\n\nFor more information, try '--help'.", problems.join("\nerror: "));
+            ExitCode::from(2)
+        }
+    }
+}
