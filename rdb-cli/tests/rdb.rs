@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rdb_client::{
-    Batch, ChangeStream, Engine, EngineExt, EngineInfo, EntryStream, Key, Outcome, Record, Result, Scan,
-    Session, SessionOptions, View, Watch, WriteOptions,
+    Batch, ChangeStream, Engine, EngineExt, EngineInfo, EntryStream, Key, Metric, Outcome, Record, Result,
+    Scan, Session, SessionOptions, View, Watch, WriteOptions,
 };
 use rdb_engine_mem::{MemConfig, MemEngine};
 use serde_json::{Value, json};
@@ -398,6 +398,10 @@ struct NeverAnswers(MemEngine);
 impl Engine for NeverAnswers {
     fn info(&self) -> &EngineInfo {
         self.0.info()
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        self.0.metrics()
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Record>> {

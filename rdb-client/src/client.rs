@@ -7,8 +7,8 @@ use hyper_util::rt::TokioIo;
 use parking_lot::RwLock;
 use prost::Message;
 use rdb_engine_api::{
-    Batch, ChangeStream, Engine, EngineInfo, EntryStream, Error, ErrorKind, Key, Outcome, Record, Result,
-    Scan, Session, SessionOptions, View, Watch, WriteOptions,
+    Batch, ChangeStream, Engine, EngineInfo, EntryStream, Error, ErrorKind, Key, Metric, Outcome, Record,
+    Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
 };
 use rdb_proto::Call;
 use rdb_proto::ScanPart;
@@ -194,6 +194,11 @@ impl Engine for Client {
     /// carry: watches and sessions.
     fn info(&self) -> &EngineInfo {
         &self.shared.info
+    }
+
+    /// Nothing: what the node's engine counts is at the node's operations address.
+    fn metrics(&self) -> Vec<Metric> {
+        Vec::new()
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Record>> {

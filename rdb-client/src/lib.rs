@@ -83,6 +83,7 @@ pub use retry::RetryPolicy;
 pub use bytes::Bytes;
 pub use rdb_engine_api::{
     Batch, Capabilities, ChangeStream, Commit, Condition, Conflict, Direction, Durability, Engine, EngineExt,
-    EngineInfo, Entry, EntryStream, Error, ErrorKind, Key, KeyRange, Limits, MAX_KEY_BYTES, Op, Outcome,
-    Projection, Record, Result, Scan, Session, SessionOptions, Stamp, Version, View, Watch, WriteOptions,
+    EngineInfo, Entry, EntryStream, Error, ErrorKind, Key, KeyRange, Limits, MAX_KEY_BYTES, Metric,
+    MetricUnit, MetricValue, Op, Outcome, Projection, Record, Result, Scan, Session, SessionOptions, Stamp,
+    Version, View, Watch, WriteOptions,
 };

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{
-    Batch, ChangeStream, Commit, Condition, EngineInfo, EntryStream, Error, ErrorKind, Key, Outcome, Record,
-    Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
+    Batch, ChangeStream, Commit, Condition, EngineInfo, EntryStream, Error, ErrorKind, Key, Metric, Outcome,
+    Record, Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
 };
 
 /// A key-value store with compare-and-swap: the contract (`docs/contract.md`).
@@ -17,6 +17,11 @@ use crate::{
 pub trait Engine: fmt::Debug + Send + Sync + 'static {
     /// What this engine is and does; constant while it is open.
     fn info(&self) -> &EngineInfo;
+
+    /// What the engine has counted since it was opened, and how it stands, for an operator to see. Cheap, and
+    /// never waits for a disk: it is asked at each scrape. Whoever has nothing to tell answers with nothing;
+    /// so does a closed engine, where it cannot tell any more.
+    fn metrics(&self) -> Vec<Metric>;
 
     /// Returns the record under the key, as visible at one instant of the call (C1).
     async fn get(&self, key: &Key) -> Result<Option<Record>>;

@@ -1,8 +1,10 @@
 //! The common core of local engines: everything that makes a [`Store`] an [`Engine`].
 
 mod committer;
+mod histogram;
 mod judge;
 mod line;
+mod meter;
 mod queue;
 mod row;
 mod scanner;
@@ -19,11 +21,12 @@ use tokio_util::sync::CancellationToken;
 
 use self::committer::Committer;
 use self::line::VersionLine;
+use self::meter::Meter;
 use self::queue::{Queue, Request};
 use crate::{
     Batch, Cached, Capabilities, ChangeStream, Clock, Condition, Durability, Engine, EngineInfo, EntryStream,
-    Error, ErrorKind, Key, KeyRange, Limits, MAX_KEY_BYTES, Op, Outcome, Record, Result, Scan, Session,
-    SessionOptions, Snapshot as _, Space, Store, View, Watch, WriteOptions,
+    Error, ErrorKind, Key, KeyRange, Limits, MAX_KEY_BYTES, Metric, Op, Outcome, Record, Result, Scan,
+    Session, SessionOptions, Snapshot as _, Space, Store, View, Watch, WriteOptions,
 };
 
 /// Reads that may wait for a disk, at once. More than a disk serves in parallel, fewer than Tokio's
@@ -116,6 +119,7 @@ pub struct Local<S: Store> {
     /// None once closed.
     home: ArcSwapOption<Home<S>>,
     queue: Arc<Queue>,
+    meter: Arc<Meter>,
     closing: CancellationToken,
     freed: watch::Receiver<()>,
     reads: Arc<Semaphore>,
@@ -152,10 +156,13 @@ impl<S: Store> Local<S> {
         let (freed_sender, freed) = watch::channel(());
         let home = Arc::new(Home { store, _freed: freed_sender });
         let queue = Arc::new(Queue::new(&info.limits));
+        let meter = Arc::new(Meter::default());
+        meter.writes.advanced(line.last);
         let committer = Committer::new(
             Arc::clone(&home),
             Arc::clone(&queue),
             Arc::clone(&clock),
+            Arc::clone(&meter),
             line,
             options.max_group_bytes,
         );
@@ -169,6 +176,7 @@ impl<S: Store> Local<S> {
             clock,
             home: ArcSwapOption::from(Some(home)),
             queue,
+            meter,
             closing: CancellationToken::new(),
             freed,
             reads: Arc::new(Semaphore::new(BLOCKING_READS)),
@@ -184,10 +192,15 @@ impl<S: Store> Local<S> {
 
     fn get_cached(&self, key: &Key) -> Result<Cached> {
         // A guard, not a counted reference: this is the hot path.
-        match &*self.home.load() {
-            Some(home) => home.store.get_cached(Space::Data, key.as_bytes()),
-            None => Err(closed()),
+        let cached = match &*self.home.load() {
+            Some(home) => home.store.get_cached(Space::Data, key.as_bytes())?,
+            None => return Err(closed()),
+        };
+        match cached {
+            Cached::Hit(_) => self.meter.reads.cache_hits.increment(),
+            Cached::Miss => self.meter.reads.cache_misses.increment(),
         }
+        Ok(cached)
     }
 
     /// Runs a read that may wait for a disk, in a bounded number of places (C14).
@@ -196,12 +209,14 @@ impl<S: Store> Local<S> {
         read: impl FnOnce(&S) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let place = {
-            let _waiting = Waiting::enter(&self.waiting_reads, self.info.limits.max_waiting_reads)?;
+            let waiting = Waiting::enter(&self.waiting_reads, self.info.limits.max_waiting_reads);
+            let _waiting = waiting.inspect_err(|_| self.meter.reads.refused.increment())?;
             let place = Arc::clone(&self.reads).acquire_owned();
             self.closing.run_until_cancelled(place).await.ok_or_else(closed)?.map_err(|_| closed())?
         };
         // Not before: who waits must not hold up the closing.
         let home = self.home()?;
+        self.meter.reads.blocking.increment();
         let task = spawn_blocking(move || {
             let result = read(&home.store);
             drop((home, place));
@@ -273,6 +288,10 @@ impl<S: Store> Engine for Local<S> {
         &self.info
     }
 
+    fn metrics(&self) -> Vec<Metric> {
+        self.measured()
+    }
+
     async fn get(&self, key: &Key) -> Result<Option<Record>> {
         let row = match self.get_cached(key)? {
             Cached::Hit(row) => row,
@@ -307,9 +326,11 @@ impl<S: Store> Engine for Local<S> {
         check_range(&scan.range)?;
         let home = self.home()?;
         let place = Arc::clone(&self.scans).try_acquire_owned().map_err(|_| {
+            self.meter.reads.scans_refused.increment();
             Error::new(ErrorKind::Exhausted, "too many scans are open")
                 .with("limit", self.info.limits.max_scans)
         })?;
+        self.meter.reads.scans.increment();
         scanner::open(home, scan, self.info.limits.scan_idle, self.closing.clone(), place).await
     }
 
@@ -319,12 +340,18 @@ impl<S: Store> Engine for Local<S> {
         let not_after = options.timeout.and_then(|timeout| self.clock.monotonic().checked_add(timeout));
         self.warm_up(&batch).await?;
         let (answer, answered) = oneshot::channel();
-        self.queue.push(Request {
+        let pushed = self.queue.push(Request {
             bytes: batch.size_bytes(),
             durability: options.durability.unwrap_or(self.info.default_durability),
+            queued: self.clock.monotonic(),
             batch,
             not_after,
             answer,
+        });
+        pushed.inspect_err(|error| {
+            if error.kind() == ErrorKind::Exhausted {
+                self.meter.reads.writes_refused.increment();
+            }
         })?;
         // The committer answers every request it took, so silence means that its thread died.
         answered.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Unknown, "the committer died")))

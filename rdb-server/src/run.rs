@@ -12,8 +12,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tracing_subscriber::EnvFilter;
 
-use crate::accept::listen;
-use crate::{Node, NodeConfig, serve, systemd};
+use crate::service::{Bound, Server};
+use crate::{Node, NodeConfig, serve_on, systemd};
 
 /// Is the whole of a node's program: opens an engine, serves it, and ends in order at SIGTERM or Ctrl-C. What it
 /// returns is for `main` to return at once.
@@ -37,7 +37,7 @@ use crate::{Node, NodeConfig, serve, systemd};
 /// }
 /// ```
 pub fn run(config: NodeConfig, open: impl FnOnce() -> Result<Arc<dyn Engine>> + Send + 'static) -> ExitCode {
-    run_with(config, open, serve)
+    run_with(config, open, serve_on)
 }
 
 /// What a program serves, as [`run_with`] has to know it.
@@ -66,12 +66,27 @@ impl Serving for Node {
     }
 }
 
+impl Serving for Server {
+    fn addr(&self) -> SocketAddr {
+        self.addr()
+    }
+
+    fn ops_addr(&self) -> SocketAddr {
+        self.ops_addr()
+    }
+
+    fn shutdown(self) -> impl Future<Output = Result<()>> {
+        self.shutdown()
+    }
+}
+
 /// Is [`run`] for a program that does not serve a node, or not a node alone. `serve` brings an engine to its
-/// clients; where it fails, or a signal comes before it is done, the engine is closed.
+/// clients, on addresses that are known before the engine is opened; where it fails, or a signal comes before it
+/// is done, the engine is closed.
 pub fn run_with<S: Serving>(
     config: NodeConfig,
     open: impl FnOnce() -> Result<Arc<dyn Engine>> + Send + 'static,
-    serve: impl AsyncFnOnce(Arc<dyn Engine>, NodeConfig) -> Result<S>,
+    serve: impl AsyncFnOnce(Bound, Arc<dyn Engine>) -> Result<S>,
 ) -> ExitCode {
     // Refused where the caller has set one: that one stays.
     let _ = tracing_subscriber::fmt()
@@ -104,16 +119,15 @@ pub fn run_with<S: Serving>(
 async fn run_here<S: Serving>(
     config: NodeConfig,
     open: impl FnOnce() -> Result<Arc<dyn Engine>> + Send + 'static,
-    serve: impl AsyncFnOnce(Arc<dyn Engine>, NodeConfig) -> Result<S>,
+    serve: impl AsyncFnOnce(Bound, Arc<dyn Engine>) -> Result<S>,
 ) -> Result<()> {
     // First of all, so that no signal is lost on a node that has only just opened its engine.
     let mut signals = Signals::new()?;
     systemd::beat();
     systemd::starting();
     // A busy address is found before a new data directory is made.
-    for address in [config.listen, config.ops_listen] {
-        drop(listen(address).await?);
-    }
+    let drain_timeout = config.drain_timeout;
+    let bound = Bound::new(config).await?;
     let engine = tokio::select! {
         biased;
         opened = spawn_blocking(open) => {
@@ -125,10 +139,9 @@ async fn run_here<S: Serving>(
             return Ok(());
         }
     };
-    let drain_timeout = config.drain_timeout;
     let served = tokio::select! {
         biased;
-        served = serve(Arc::clone(&engine), config) => served.map(Some),
+        served = serve(bound, Arc::clone(&engine)) => served.map(Some),
         () = signals.next() => {
             tracing::info!("ending before clients could connect");
             Ok(None)

@@ -10,6 +10,7 @@ use tracing::{error, warn};
 use super::Home;
 use super::judge::{GroupView, Verdict};
 use super::line::VersionLine;
+use super::meter::Meter;
 use super::queue::{Queue, Request};
 use crate::{
     ChangeSet, Clock, Commit, Conflict, Durability, Error, ErrorKind, Outcome, Result, Store, Version,
@@ -22,6 +23,7 @@ pub(super) struct Committer<S> {
     home: Arc<Home<S>>,
     queue: Arc<Queue>,
     clock: Arc<dyn Clock>,
+    meter: Arc<Meter>,
     line: VersionLine,
     max_group_bytes: usize,
 }
@@ -46,10 +48,11 @@ impl<S: Store> Committer<S> {
         home: Arc<Home<S>>,
         queue: Arc<Queue>,
         clock: Arc<dyn Clock>,
+        meter: Arc<Meter>,
         line: VersionLine,
         max_group_bytes: usize,
     ) -> Self {
-        Self { home, queue, clock, line, max_group_bytes }
+        Self { home, queue, clock, meter, line, max_group_bytes }
     }
 
     /// Commits group after group until the queue is closed and empty, or a commit fails.
@@ -60,7 +63,7 @@ impl<S: Store> Committer<S> {
                 if let Err(failure) = self.commit_group(&mut waiting) {
                     error!(error = failure.report(), "commit failed, the engine accepts no more writes");
                     for request in waiting {
-                        answer(request.answer, Err(Error::new(ErrorKind::Closed, STOPPED)));
+                        self.answer(request.answer, Err(Error::new(ErrorKind::Closed, STOPPED)));
                     }
                     return;
                 }
@@ -76,18 +79,22 @@ impl<S: Store> Committer<S> {
         let home = Arc::clone(&self.home);
         let mut view = GroupView::new(&home.store, self.line.last);
         let mut pending = Vec::with_capacity(waiting.len());
-        let mut held_bytes = 0;
+        let (mut held_bytes, mut bytes) = (0, 0);
+        let begun = self.clock.monotonic();
         while held_bytes <= self.max_group_bytes {
             let Some(request) = waiting.next() else { break };
+            self.meter.writes.taken(request.durability, begun.saturating_sub(request.queued));
             if request.not_after.is_some_and(|deadline| self.clock.monotonic() > deadline) {
                 let late = Error::new(ErrorKind::Unavailable, "deadline passed before the write began");
-                answer(request.answer, Err(late));
+                self.answer(request.answer, Err(late));
             } else if !request.answer.is_closed() {
+                bytes += request.bytes;
                 let judged = self.judge(&mut view, request);
                 held_bytes += judged.held_bytes();
                 pending.push(judged);
             }
         }
+        self.meter.writes.grouped(pending.len(), bytes);
         let version = view.version();
         let changed = view.is_changed();
         // A batch that changed nothing vouches for the view: it needs a commit if that is less safe
@@ -104,13 +111,13 @@ impl<S: Store> Committer<S> {
         {
             for judged in pending {
                 let what = judged.kind.after_failure(&failure);
-                answer(judged.answer, what);
+                self.answer(judged.answer, what);
             }
             return Err(failure);
         }
         for judged in pending {
             let what = judged.kind.after_commit(self.line.durability);
-            answer(judged.answer, what);
+            self.answer(judged.answer, what);
         }
         Ok(())
     }
@@ -155,7 +162,9 @@ impl<S: Store> Committer<S> {
             self.line.reserve_behind(version.get())?;
         }
         self.line.record(version, &mut changes);
+        let begun = self.clock.monotonic();
         let committed = catch_unwind(AssertUnwindSafe(|| self.home.store.commit(changes, level)));
+        self.meter.writes.committed(level, self.clock.monotonic().saturating_sub(begun));
         let reached =
             committed.unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the commit panicked")))?;
         if reached < level {
@@ -164,7 +173,14 @@ impl<S: Store> Committer<S> {
                 .with("reached", reached));
         }
         self.line.committed(version, reached);
+        self.meter.writes.advanced(version);
         Ok(())
+    }
+
+    fn answer(&self, to: oneshot::Sender<Result<Outcome>>, what: Result<Outcome>) {
+        self.meter.writes.answered(&what);
+        // Whoever dropped the future does not want to know.
+        let _ = to.send(what);
     }
 }
 
@@ -217,9 +233,4 @@ fn certain(error: Error) -> Error {
         }
         _ => error,
     }
-}
-
-fn answer(to: oneshot::Sender<Result<Outcome>>, what: Result<Outcome>) {
-    // Whoever dropped the future does not want to know.
-    let _ = to.send(what);
 }

@@ -142,7 +142,7 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
-    use crate::{Cached, ManualClock, Rows, Span, StoreInfo};
+    use crate::{Cached, ManualClock, Metric, Rows, Span, StoreInfo};
 
     const INFO: StoreInfo = StoreInfo { name: "one-row", format: 1, best_durability: Durability::Synced };
 
@@ -158,6 +158,10 @@ mod tests {
 
         fn info(&self) -> &StoreInfo {
             &INFO
+        }
+
+        fn metrics(&self) -> Vec<Metric> {
+            Vec::new()
         }
 
         fn get(&self, _space: Space, _key: &[u8]) -> Result<Option<Bytes>> {

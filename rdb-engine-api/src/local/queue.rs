@@ -15,6 +15,8 @@ pub(super) struct Request {
     pub(super) batch: Batch,
     pub(super) bytes: usize,
     pub(super) durability: Durability,
+    /// The monotonic time at which it was queued.
+    pub(super) queued: Duration,
     /// The monotonic time after which the write must not begin.
     pub(super) not_after: Option<Duration>,
     pub(super) answer: oneshot::Sender<Result<Outcome>>,
@@ -26,6 +28,14 @@ pub(super) struct Queue {
     filled: Condvar,
     max_len: usize,
     max_bytes: usize,
+}
+
+/// How full a queue is.
+#[derive(Debug)]
+pub(super) struct Level {
+    pub(super) writes: usize,
+    pub(super) bytes: usize,
+    pub(super) accepts: bool,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +70,11 @@ impl Queue {
         state.waiting.push_back(request);
         self.filled.notify_one();
         Ok(())
+    }
+
+    pub(super) fn level(&self) -> Level {
+        let state = self.state.lock();
+        Level { writes: state.waiting.len(), bytes: state.bytes, accepts: state.ended.is_none() }
     }
 
     /// Takes what waits, in order, up to `max_bytes` and at least one; waits for something to take.

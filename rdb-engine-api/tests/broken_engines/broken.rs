@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rdb_engine_api::{
-    Batch, ChangeStream, Engine, EngineInfo, EntryStream, Key, Outcome, Record, Result, Scan, Session,
-    SessionOptions, View, Watch, WriteOptions,
+    Batch, ChangeStream, Engine, EngineInfo, EntryStream, Key, Metric, Outcome, Record, Result, Scan,
+    Session, SessionOptions, View, Watch, WriteOptions,
 };
 
 /// One way of breaking one clause in the calls of an engine: what is not overridden does as the sound engine
@@ -47,6 +47,10 @@ pub(crate) struct Broken<D> {
 impl<D: Defect> Engine for Broken<D> {
     fn info(&self) -> &EngineInfo {
         self.sound.info()
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        self.sound.metrics()
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Record>> {

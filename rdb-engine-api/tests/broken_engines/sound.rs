@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rdb_engine_api::{
     Batch, ChangeStream, Clock as _, Commit, Condition, Conflict, DataDirectory, Durability, Engine,
-    EngineInfo, EntryStream, Error, ErrorKind, Floor, Key, Limits, Op, Outcome, Record, Result, Scan,
+    EngineInfo, EntryStream, Error, ErrorKind, Floor, Key, Limits, Metric, Op, Outcome, Record, Result, Scan,
     Session, SessionOptions, SystemClock, Version, View, Watch, WriteOptions,
 };
 
@@ -165,6 +165,10 @@ fn unsupported<T>(what: &str) -> Result<T> {
 impl<D: Disk> Engine for Sound<D> {
     fn info(&self) -> &EngineInfo {
         &self.info
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        Vec::new()
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Record>> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use rdb_engine_api::{
-    Cached, ChangeSet, Durability, Error, ErrorKind, Result, Row, Rows, Snapshot, Space, Span, Store,
+    Cached, ChangeSet, Durability, Error, ErrorKind, Metric, Result, Row, Rows, Snapshot, Space, Span, Store,
     StoreInfo,
 };
 
@@ -133,6 +133,10 @@ impl Store for Double {
 
     fn info(&self) -> &StoreInfo {
         &self.info
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        Vec::new()
     }
 
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>> {

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use rdb_engine_api::{
-    Batch, ChangeStream, Engine, EngineInfo, Entry, EntryStream, Error, ErrorKind, Key, LocalOptions,
+    Batch, ChangeStream, Engine, EngineInfo, Entry, EntryStream, Error, ErrorKind, Key, LocalOptions, Metric,
     Outcome, Record, Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
 };
 use rdb_engine_mem::{MemConfig, MemEngine};
@@ -51,6 +51,10 @@ impl Double {
 impl Engine for Double {
     fn info(&self) -> &EngineInfo {
         self.mem.info()
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        self.mem.metrics()
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Record>> {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rdb_client::{
-    ChangeStream, Commit, EngineInfo, EntryStream, Error, Op, Record, Scan, Session, SessionOptions, View,
-    Watch,
+    ChangeStream, Commit, EngineInfo, EntryStream, Error, Metric, Op, Record, Scan, Session, SessionOptions,
+    View, Watch,
 };
 
 use super::*;
@@ -43,6 +43,10 @@ impl Overtaken {
 impl Engine for Overtaken {
     fn info(&self) -> &EngineInfo {
         &self.info
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        Vec::new()
     }
 
     async fn get(&self, _: &Key) -> rdb_client::Result<Option<Record>> {
