@@ -20,8 +20,9 @@ Configuration:
   A flag wins over a variable, a variable over the file. Sizes are in bytes or with KiB, MiB or GiB, times with
   ms, s, m or h. --print-config tells what is in force, and why; --print-config=example begins a file.
 
-SIGTERM or Ctrl-C finishes what has begun and closes the engine; a second one ends at once, and so does the \
-first one where the engine is still being opened.
+Signals:
+  SIGTERM or Ctrl-C finishes what has begun and closes the engine. A second one ends at once, and so does the
+  first where the engine is still being opened.
 
 Exit codes:
   0  ended in order

@@ -55,8 +55,6 @@ impl Asked {
             clap_complete::generate(shell, &mut command.clone(), name, &mut page);
         } else if self.man {
             page = man(command);
-        } else if self.print_config == Some(What::Example) {
-            page = super::print::example(command).into_bytes();
         }
         (!page.is_empty()).then_some(page)
     }

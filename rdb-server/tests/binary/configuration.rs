@@ -1,7 +1,5 @@
 //! The file, the environment and flags: what is in force, where it comes from, what is refused.
 
-use std::path::Path;
-
 use crate::harness::{Ended, FREE_PORTS, Running, file, get, mem, printed, program, run};
 
 fn line<'a>(config: &'a str, setting: &str) -> &'a str {
@@ -253,35 +251,4 @@ fn a_busy_address_is_found_before_a_data_directory_is_made() {
         assert!(error.starts_with("error: cannot listen") && error.contains(&address), "{error}");
         assert!(!data.exists());
     }
-}
-
-/// `rdb-server --print-config=example >deploy/flaredb.toml` writes it anew.
-#[test]
-fn the_example_in_deploy_is_the_one_that_is_printed() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/flaredb.toml");
-    let example = std::fs::read_to_string(path).unwrap();
-    assert!(example == printed(&["--print-config=example"]), "--print-config=example prints another");
-}
-
-#[test]
-fn the_example_holds_every_setting_with_its_default() {
-    let directory = tempfile::tempdir().unwrap();
-    let example = printed(&["--print-config=example"]);
-    let path = file(&directory, &example);
-    let path = path.to_str().unwrap();
-    let defaults = printed(&["--engine", "mem", "--print-config"]);
-    assert_eq!(printed(&["--engine", "mem", "--config", path, "--print-config"]), defaults);
-
-    // With the # taken away: all of it is accepted but for what has to be filled in.
-    let settings: Vec<&str> = example
-        .lines()
-        .filter_map(|line| line.strip_prefix('#'))
-        .filter(|line| !line.starts_with(' '))
-        .collect();
-    let known = defaults.lines().filter(|line| !line.starts_with("# The")).count();
-    assert_eq!(settings.len(), known, "{settings:?}\n{defaults}");
-    let filled: String =
-        settings.iter().filter(|line| !line.ends_with("= \"\"")).map(|line| format!("{line}\n")).collect();
-    std::fs::write(path, filled).unwrap();
-    assert_eq!(printed(&["--engine", "mem", "--config", path, "--check-config"]), "ok\n");
 }
