@@ -20,7 +20,8 @@ pub(super) fn effective(
         let given: Vec<&OsStr> = given.collect();
         let computed = computed.iter().find(|(name, _)| *name == setting).map(|(_, value)| OsStr::new(value));
         let values = if given.is_empty() { computed.into_iter().collect() } else { given };
-        let origin = findings.origin(setting);
+        // A comment ends with its line.
+        let origin = findings.origin(setting).to_string().replace(char::is_control, "?");
         let _ = match (values.is_empty(), values_as_toml(arg, &values)) {
             (true, _) => writeln!(text, "# {setting} is not set"),
             (false, Some(value)) => writeln!(text, "{setting} = {value}  # {origin}"),

@@ -188,6 +188,7 @@ fn a_file_that_is_not_there_or_no_text_is_told_by_name() {
     assert!(error.contains("bytes.toml`: stream did not contain valid UTF-8"), "{error}");
 }
 
+#[cfg(feature = "sled")]
 #[test]
 fn a_check_says_ok_and_opens_nothing() {
     let directory = tempfile::tempdir().unwrap();

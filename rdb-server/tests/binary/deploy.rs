@@ -73,3 +73,21 @@ fn the_units_wait_for_the_program_longer_than_it_takes_to_end() {
         assert_eq!(get("WorkingDirectory"), format!("%S/{}", get("StateDirectory")));
     }
 }
+
+#[test]
+fn the_images_are_built_with_the_pinned_toolchain_and_run_without_root() {
+    let text = text("Containerfile");
+    let toolchain = std::fs::read_to_string(deploy("../rust-toolchain.toml")).unwrap();
+    let channel = toolchain.split('"').nth(1).unwrap();
+    assert!(text.contains(&format!("FROM rust:{channel}-bookworm AS build\n")), "not {channel}");
+    assert!(text.contains("\nUSER 10001\n"));
+    for toml in text.split("COPY <<'TOML' ").skip(1) {
+        let (name, rest) = toml.split_once('\n').unwrap();
+        if name == "/etc/flaredb/flaredb.toml" {
+            let directory = tempfile::tempdir().unwrap();
+            let path = file(&directory, rest.split("TOML\n").next().unwrap());
+            let path = path.to_str().unwrap();
+            assert_eq!(printed(&["--engine=mem", "--insecure", "--config", path, "--check-config"]), "ok\n");
+        }
+    }
+}
