@@ -11,7 +11,8 @@ use super::layers::{self, Environment, Unread, setting};
 use super::origin::Findings;
 use super::print;
 
-/// A program's own settings: a struct that derives [`clap::Parser`].
+/// A program's own settings: a struct that derives [`clap::Parser`]. Its arguments are all named and none is
+/// required: what has to be there may come from any layer, and is for [`check`](Self::check) to miss.
 pub trait Settings: CommandFactory + FromArgMatches {
     /// Refuses what no single value shows: settings that contradict each other. All of it, not only the first.
     fn check(&self, findings: &mut Findings);
@@ -129,6 +130,11 @@ impl Program {
         let about = own.get_about().cloned();
         // The group's own description would take the place of the program's.
         let command = Asked::augment_args(own).about(about.unwrap_or_default()).long_about(None);
+        debug_assert!(
+            self.defaults.iter().all(|(own, _)| command.get_arguments().any(|arg| setting(arg) == Some(own))),
+            "a default for a setting that there is not: {:?}",
+            self.defaults
+        );
         command.max_term_width(110).mut_args(|arg| {
             let Some(long) = arg.get_long().map(str::to_owned) else { return arg };
             let own = self.defaults.iter().find(|(setting, _)| *setting == long);
