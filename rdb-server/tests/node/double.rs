@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use rdb_engine_api::{
-    Batch, ChangeStream, Engine, EngineInfo, Entry, EntryStream, Error, ErrorKind, Key, LocalOptions,
+    Batch, ChangeStream, Commit, Engine, EngineInfo, Entry, EntryStream, Error, ErrorKind, Key, LocalOptions,
     Outcome, Record, Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
 };
 use rdb_engine_mem::{MemConfig, MemEngine};
@@ -95,6 +95,10 @@ impl Engine for Double {
 
     async fn open_session(&self, options: SessionOptions) -> Result<Session> {
         self.mem.open_session(options).await
+    }
+
+    async fn restore(&self, view: View<EntryStream>) -> Result<Commit> {
+        self.mem.restore(view).await
     }
 
     async fn close(&self) -> Result<()> {
