@@ -1,13 +1,13 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use rdb_engine_api::{Error, ErrorKind, Limits, Result};
+use rdb_engine_api::{Error, ErrorKind, Result};
 
 use crate::TlsConfig;
 use crate::arrival::PREFIX_BYTES;
 
 /// The longest time of a node. Instants that far ahead can be computed; ages ahead they cannot.
-const MAX_TIME: Duration = Duration::from_hours(24 * 366);
+pub(crate) const MAX_TIME: Duration = Duration::from_hours(24 * 366);
 
 /// How a node listens and what it holds its clients to. The engine has limits of its own
 /// ([`Limits`](rdb_engine_api::Limits)).
@@ -90,17 +90,13 @@ impl NodeConfig {
         config
     }
 
-    pub(crate) fn max_message_bytes(&self, limits: &Limits) -> usize {
-        self.max_message_bytes.unwrap_or_else(|| rdb_proto::max_message_bytes(limits))
-    }
-
-    pub(crate) fn check(&self, limits: &Limits) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let invalid = |message| Error::new(ErrorKind::InvalidArgument, message);
         for address in [self.listen, self.ops_listen] {
             if self.tls.is_none() && !self.insecure && !address.ip().is_loopback() {
                 return Err(invalid(
-                    "refusing to listen beyond loopback: there is no TLS and no authentication; \
-                                    to do it all the same, say insecure",
+                    "refusing to listen beyond loopback without TLS: whoever reaches the address could read \
+                     and change everything; give a certificate, or say insecure",
                 )
                 .with("address", address));
             }
@@ -115,12 +111,6 @@ impl NodeConfig {
         ];
         if let Some((name, _)) = numbers.into_iter().find(|(_, number)| *number == 0) {
             return Err(invalid("a limit of the node is 0").with("limit", name));
-        }
-        let longest = self.max_message_bytes(limits);
-        if self.max_in_flight_bytes < longest.saturating_add(PREFIX_BYTES) {
-            return Err(invalid("max_in_flight_bytes is below the longest message")
-                .with("max_in_flight_bytes", self.max_in_flight_bytes)
-                .with("max_message_bytes", longest));
         }
         let times = [
             ("request_timeout", self.request_timeout),
@@ -141,6 +131,16 @@ impl NodeConfig {
         }
         Ok(())
     }
+
+    /// Refuses a longest message for which there is no room.
+    pub(crate) fn check_message(&self, longest: usize) -> Result<()> {
+        if self.max_in_flight_bytes >= longest.saturating_add(PREFIX_BYTES) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::InvalidArgument, "max_in_flight_bytes is below the longest message")
+            .with("max_in_flight_bytes", self.max_in_flight_bytes)
+            .with("max_message_bytes", longest))
+    }
 }
 
 #[cfg(test)]
@@ -156,10 +156,10 @@ mod tests {
             let listen = NodeConfig { listen: address, ..NodeConfig::default() };
             let ops_listen = NodeConfig { ops_listen: address, ..NodeConfig::default() };
             for mut config in [listen, ops_listen] {
-                let kind = config.check(&Limits::default()).map_err(|error| error.kind());
+                let kind = config.check().map_err(|error| error.kind());
                 assert_eq!(kind, if allowed { Ok(()) } else { Err(ErrorKind::InvalidArgument) });
                 config.insecure = true;
-                assert_eq!(config.check(&Limits::default()).map_err(|error| error.kind()), Ok(()));
+                assert_eq!(config.check().map_err(|error| error.kind()), Ok(()));
             }
         }
     }
@@ -168,14 +168,11 @@ mod tests {
     fn a_limit_of_zero_is_refused_by_name() {
         let config = NodeConfig { max_in_flight: 0, ..NodeConfig::default() };
         assert_eq!(
-            config.check(&Limits::default()).unwrap_err().to_string(),
+            config.check().unwrap_err().to_string(),
             "a limit of the node is 0. limit=`max_in_flight`"
         );
         let config = NodeConfig { drain_timeout: Duration::ZERO, ..NodeConfig::default() };
-        assert_eq!(
-            config.check(&Limits::default()).unwrap_err().to_string(),
-            "a time of the node is 0. time=`drain_timeout`"
-        );
+        assert_eq!(config.check().unwrap_err().to_string(), "a time of the node is 0. time=`drain_timeout`");
     }
     #[test]
     fn a_time_that_no_clock_can_hold_is_refused_by_name() {
@@ -183,22 +180,22 @@ mod tests {
             let request = NodeConfig { request_timeout: time, ..NodeConfig::default() };
             let drain = NodeConfig { drain_timeout: time, ..NodeConfig::default() };
             for (config, name) in [(request, "request_timeout"), (drain, "drain_timeout")] {
-                let error = config.check(&Limits::default()).unwrap_err();
+                let error = config.check().unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::InvalidArgument);
                 assert_eq!(error.to_string(), format!("a time of the node is above a year. time=`{name}`"));
             }
         }
         let config = NodeConfig { drain_timeout: MAX_TIME, ..NodeConfig::default() };
-        assert_eq!(config.check(&Limits::default()).map_err(|error| error.kind()), Ok(()));
+        assert_eq!(config.check().map_err(|error| error.kind()), Ok(()));
     }
 
     #[test]
     fn the_longest_message_has_room_among_the_bytes_in_flight() {
-        let mut config = NodeConfig { max_message_bytes: Some(1 << 20), ..NodeConfig::default() };
-        config.max_in_flight_bytes = (1 << 20) + PREFIX_BYTES;
-        assert_eq!(config.check(&Limits::default()).map_err(|error| error.kind()), Ok(()));
+        let mut config =
+            NodeConfig { max_in_flight_bytes: (1 << 20) + PREFIX_BYTES, ..NodeConfig::default() };
+        assert_eq!(config.check_message(1 << 20).map_err(|error| error.kind()), Ok(()));
         config.max_in_flight_bytes -= 1;
-        let error = config.check(&Limits::default()).unwrap_err();
+        let error = config.check_message(1 << 20).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
         assert!(error.to_string().starts_with("max_in_flight_bytes is below the longest message"));
     }

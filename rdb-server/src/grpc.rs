@@ -20,7 +20,8 @@ use tower::Service as _;
 use crate::accept::Connection;
 use crate::arrival::{Whole, receive};
 use crate::gate::Admission;
-use crate::metrics::Method;
+use crate::messages::Passing;
+use crate::method::Reception;
 use crate::state::State;
 
 /// Flow-control windows, in bytes. The default of 64 KiB allows one window a round trip; the adaptive window
@@ -103,30 +104,35 @@ async fn call(
 ) -> Result<Response<Body>, Infallible> {
     let path = request.uri().path();
     // Health and reflection are gRPC's own; their clients expect its own errors.
-    if !path.starts_with("/flaredb.") {
+    if path.starts_with("/grpc.") {
         return routes.call(request).await;
     }
-    let Some(method) = Method::at(path) else {
+    let Some(method) = state.methods.at(path) else {
         state.metrics.requests_refused.inc();
         let error = Error::new(ErrorKind::Unsupported, "no such method").with("path", path);
         return Ok(to_status(&error).into_http());
     };
-    let mut admission = match Admission::new(&state, method, request.headers()) {
+    let admission = match Admission::new(&state, method, request.headers()) {
         Ok(admission) => admission,
         Err(status) => return Ok(status.into_http()),
     };
     let (mut parts, body) = request.into_parts();
-    let message = match receive(&mut admission, body).await {
-        Ok(Some(message)) => message,
-        Ok(None) => {
-            let error = Error::new(ErrorKind::Unavailable, "request broke off");
-            return Ok(to_status(&error).into_http());
-        }
-        Err(error) => return Ok(admission.fail(error).into_http()),
-    };
     let admission = Arc::new(admission);
     parts.extensions.insert(Arc::clone(&admission));
-    let response = routes.call(Request::from_parts(parts, Whole(message))).await?;
+    let response = if admission.method().reception == Reception::Whole {
+        let message = match receive(&admission, body).await {
+            Ok(Some(message)) => message,
+            Ok(None) => {
+                let error = Error::new(ErrorKind::Unavailable, "request broke off");
+                return Ok(to_status(&error).into_http());
+            }
+            Err(error) => return Ok(admission.fail(error).into_http()),
+        };
+        routes.call(Request::from_parts(parts, Whole(message))).await?
+    } else {
+        let messages = Passing::new(body, Arc::clone(&admission));
+        routes.call(Request::from_parts(parts, messages)).await?
+    };
     Ok(match not_taken(&response) {
         Some(error) => {
             state.metrics.requests_refused.inc();

@@ -25,22 +25,27 @@
 //! `Unknown` (C10). Whatever is refused before it reached the engine says so in its details.
 
 mod accept;
+mod answers;
 mod arrival;
 mod config;
 mod deadline;
 mod gate;
 mod grpc;
 mod kv;
+mod messages;
+mod method;
 mod metrics;
 mod node;
 mod node_service;
 mod ops;
 mod run;
 mod scan;
+mod server;
+pub mod service;
 mod state;
 mod tls;
 
 pub use config::NodeConfig;
-pub use node::{Node, serve};
+pub use node::{Node, serve, serve_on};
 pub use run::run;
 pub use tls::TlsConfig;

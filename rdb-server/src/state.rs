@@ -1,17 +1,20 @@
 use std::time::Duration;
 
-use rdb_engine_api::{EngineInfo, Error, ErrorKind, Result};
+use prometheus_client::registry::Registry;
+use rdb_engine_api::{Error, ErrorKind, Result};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::NodeConfig;
+use crate::method::Methods;
 use crate::metrics::Metrics;
 
-/// What all parts of a node share.
+/// What all parts of a server share.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) config: NodeConfig,
+    pub(crate) methods: Methods,
     pub(crate) metrics: Metrics,
     /// The longest message taken and sent.
     pub(crate) max_message_bytes: usize,
@@ -37,11 +40,17 @@ pub(crate) enum Readiness {
 }
 
 impl State {
-    pub(crate) fn new(config: NodeConfig, engine: &EngineInfo) -> Self {
+    pub(crate) fn new(
+        config: NodeConfig,
+        methods: Methods,
+        registry: Registry,
+        max_message_bytes: usize,
+    ) -> Self {
         Self {
-            max_message_bytes: config.max_message_bytes(&engine.limits),
+            max_message_bytes,
             config,
-            metrics: Metrics::new(engine),
+            metrics: Metrics::new(registry, methods.all()),
+            methods,
             started: Instant::now(),
             draining: CancellationToken::new(),
             ending: CancellationToken::new(),

@@ -10,3 +10,4 @@ mod operations;
 mod raw;
 mod requests;
 mod scans;
+mod streams;
