@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use parking_lot::RwLock;
 use prost::Message;
 use rdb_engine_api::{
-    Batch, ChangeStream, Engine, EngineInfo, EntryStream, Error, ErrorKind, Key, Metric, Outcome, Record,
-    Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
+    Batch, ChangeStream, Commit, Engine, EngineInfo, EntryStream, Error, ErrorKind, Key, Metric, Outcome,
+    Record, Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
 };
 use rdb_proto::Call;
 use rdb_proto::ScanPart;
@@ -283,6 +283,11 @@ impl Engine for Client {
     /// Not carried over the wire yet (C18).
     async fn open_session(&self, _options: SessionOptions) -> Result<Session> {
         Err(Error::new(ErrorKind::Unsupported, "client does not carry sessions"))
+    }
+
+    /// Not carried over the wire yet (C18).
+    async fn restore(&self, _view: View<EntryStream>) -> Result<Commit> {
+        Err(Error::new(ErrorKind::Unsupported, "client does not carry restores"))
     }
 
     /// Waits for the writes of this client and its clones, ends their scans, and lets the connection go.
