@@ -25,12 +25,15 @@
 //! `Unknown` (C10). Whatever is refused before it reached the engine says so in its details.
 
 mod accept;
+mod allowed_clients;
 mod answers;
 mod arrival;
+mod certificates;
 mod config;
 mod deadline;
 mod gate;
 mod grpc;
+mod handshake;
 mod kv;
 mod messages;
 mod method;
@@ -38,6 +41,7 @@ mod metrics;
 mod node;
 mod node_service;
 mod ops;
+mod reload;
 mod run;
 mod scan;
 mod server;
@@ -46,6 +50,7 @@ pub mod settings;
 mod state;
 mod systemd;
 mod tls;
+mod transport;
 
 pub use config::NodeConfig;
 pub use node::{Node, serve, serve_on};

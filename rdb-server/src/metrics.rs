@@ -8,6 +8,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use rdb_engine_api::{Error, ErrorKind, Result};
 
+use crate::handshake::Failure;
 use crate::method::Method;
 
 /// How a request ended, for the label `code`.
@@ -62,6 +63,8 @@ pub(crate) struct Metrics {
     pub(crate) connections_refused: Counter,
     pub(crate) requests_refused: Counter,
     pub(crate) panics: Counter,
+    /// By reason.
+    handshake_failures: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
 impl Metrics {
@@ -108,6 +111,15 @@ impl Metrics {
         let requests_refused =
             counter("requests_refused", "Requests that reached no method: too long, malformed, unknown");
         let panics = counter("panics", "Requests whose handling panicked: bugs");
+        let handshake_failures = Family::<[(&str, &str); 1], Counter>::default();
+        for reason in Failure::REASONS {
+            let _ = handshake_failures.get_or_create_owned(&[("reason", reason)]);
+        }
+        registry.register(
+            "handshake_failures",
+            "Connections that did not begin, by reason",
+            handshake_failures.clone(),
+        );
         Self {
             registry,
             requests,
@@ -119,6 +131,7 @@ impl Metrics {
             connections_refused,
             requests_refused,
             panics,
+            handshake_failures,
         }
     }
 
@@ -126,6 +139,11 @@ impl Metrics {
     pub(crate) fn ended(&self, method: usize, ending: Ending, after: Duration) {
         self.requests[method][ending.place()].inc();
         self.seconds[method].observe(after.as_secs_f64());
+    }
+
+    /// Counts a connection that did not begin.
+    pub(crate) fn handshake_failed(&self, failure: &Failure) {
+        self.handshake_failures.get_or_create_owned(&[("reason", failure.reason())]).inc();
     }
 
     /// All of it in the OpenMetrics text format.

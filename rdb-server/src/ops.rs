@@ -8,9 +8,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::Connection;
+use crate::handshake::{Failure, begin};
+use crate::reload::Tls;
 use crate::state::{Readiness, State};
 
 /// How long a client may take to send a request.
@@ -20,7 +23,16 @@ const LIFETIME: Duration = Duration::from_secs(300);
 
 /// Serves one connection to the operations address.
 pub(crate) async fn serve_connection(connection: Connection, state: Arc<State>, stop: CancellationToken) {
-    let Connection { stream, _place } = connection;
+    let Connection { stream, peer, _place } = connection;
+    let tls = state.tls.as_ref().map(Tls::ops);
+    let begun = tokio::select! {
+        begun = timeout(state.config.handshake_timeout, begin(stream, tls)) => begun,
+        () = stop.cancelled() => return,
+    };
+    let io = match begun.unwrap_or(Err(Failure::TimedOut)) {
+        Ok(transport) => TokioIo::new(transport),
+        Err(failure) => return state.refuse(&failure, peer),
+    };
     let service = service_fn(move |request| {
         let response = answer(&request, &state);
         async { Ok::<_, Infallible>(response) }
@@ -28,9 +40,9 @@ pub(crate) async fn serve_connection(connection: Connection, state: Arc<State>, 
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(READ_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(io, service);
     tokio::select! {
-        ended = tokio::time::timeout(LIFETIME, connection) => {
+        ended = timeout(LIFETIME, connection) => {
             if let Ok(Err(error)) = ended {
                 tracing::debug!(%error, "an operations connection broke");
             }
