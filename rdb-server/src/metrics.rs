@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::encoding::text;
@@ -7,9 +8,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use rdb_engine_api::{EngineInfo, Error, ErrorKind, Result};
+use rdb_engine_api::{Engine, Error, ErrorKind, Result};
 use rdb_proto::Call;
 use rdb_proto::kv::v1::{kv_server, node_server};
+
+use crate::EngineMetrics;
 
 /// The methods of our services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,8 +138,9 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new(engine: &EngineInfo) -> Self {
+    pub(crate) fn new(engine: &Arc<dyn Engine>) -> Self {
         let mut registry = Registry::with_prefix("flaredb");
+        EngineMetrics::register(Arc::clone(engine), &mut registry);
         let by_ending = Family::<[(&str, &str); 2], Counter>::default();
         let requests = Method::ALL.map(|method| {
             let mut endings = Ending::all();
@@ -161,8 +165,10 @@ impl Metrics {
 
         let build = Info::new([
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("engine", engine.name.clone()),
-            ("format", engine.format.to_string()),
+            ("engine", engine.info().name.clone()),
+            ("format", engine.info().format.to_string()),
+            ("profile", if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned()),
+            ("target", format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS)),
         ]);
         registry.register("build", "What this node is", build);
 
@@ -219,13 +225,13 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rdb_engine_api::Durability;
 
     #[test]
     fn each_ending_of_each_method_has_a_counter_of_its_own() {
         for method in Method::ALL {
             for ending in Ending::all() {
-                let metrics = Metrics::new(&EngineInfo::new("mem", 1, Durability::Volatile));
+                let engine: Arc<dyn Engine> = Arc::new(rdb_engine_mem::open(&Default::default()).unwrap());
+                let metrics = Metrics::new(&engine);
                 metrics.ended(method, ending, Duration::ZERO);
                 let line = format!(
                     "flaredb_requests_total{{method=\"{}\",code=\"{}\"}} 1\n",
@@ -234,7 +240,8 @@ mod tests {
                 );
                 let text = metrics.text().unwrap();
                 assert!(text.contains(&line), "{line}");
-                assert_eq!(text.lines().filter(|line| line.ends_with("} 1")).count(), 1 + 1 + 19 + 2);
+                let counted = text.lines().filter(|line| line.starts_with("flaredb_request"));
+                assert_eq!(counted.filter(|line| line.ends_with("} 1")).count(), 1 + 19 + 2);
             }
         }
     }

@@ -32,7 +32,7 @@ pub async fn serve(engine: Arc<dyn Engine>, config: NodeConfig) -> Result<Node> 
     let (listener, addr) = listen(config.listen).await?;
     let (ops_listener, ops_addr) = listen(config.ops_listen).await?;
 
-    let state = Arc::new(State::new(config, engine.info()));
+    let state = Arc::new(State::new(config, &engine));
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, ServingStatus::Serving).await;
     let reflection = tonic_reflection::server::Builder::configure()

@@ -11,6 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::Connection;
+use crate::exposition;
 use crate::state::{Readiness, State};
 
 /// How long a client may take to send a request.
@@ -51,12 +52,10 @@ fn answer(request: &Request<Incoming>, state: &State) -> Response<String> {
             Readiness::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"),
             Readiness::EngineClosed => text(StatusCode::SERVICE_UNAVAILABLE, "engine is closed\n"),
         },
-        "/metrics" => match state.metrics.text() {
-            Ok(metrics) => {
+        "/metrics" => match exposition::scrape(request.headers(), state) {
+            Ok((metrics, kind)) => {
                 let mut response = text(StatusCode::OK, metrics);
-                let kind =
-                    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-                response.headers_mut().insert(CONTENT_TYPE, kind);
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
                 response
             }
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{}\n", error.report())),

@@ -1,6 +1,7 @@
+use std::sync::Arc;
 use std::time::Duration;
 
-use rdb_engine_api::{EngineInfo, Error, ErrorKind, Result};
+use rdb_engine_api::{Engine, Error, ErrorKind, Result};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -37,9 +38,9 @@ pub(crate) enum Readiness {
 }
 
 impl State {
-    pub(crate) fn new(config: NodeConfig, engine: &EngineInfo) -> Self {
+    pub(crate) fn new(config: NodeConfig, engine: &Arc<dyn Engine>) -> Self {
         Self {
-            max_message_bytes: config.max_message_bytes(&engine.limits),
+            max_message_bytes: config.max_message_bytes(&engine.info().limits),
             config,
             metrics: Metrics::new(engine),
             started: Instant::now(),
