@@ -9,5 +9,6 @@ mod direct {
     mod local {
         mod bounds;
         mod commit;
+        mod metrics;
     }
 }
