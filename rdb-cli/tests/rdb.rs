@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a helper of a test that panics has failed it
 
+mod cluster;
 mod messages;
 mod shell;
 mod transfer;

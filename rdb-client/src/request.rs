@@ -60,7 +60,7 @@ impl Request {
         self.span.record("attempts", attempts).record("outcome", outcome);
         tracing::debug!(parent: &self.span, attempts, outcome, "request ended");
         result.map_err(|error| match error.kind() {
-            ErrorKind::Unknown | ErrorKind::Internal => error.with("request", &self.id),
+            ErrorKind::Unknown | ErrorKind::Internal => error.with("request", self.id),
             _ => error,
         })
     }

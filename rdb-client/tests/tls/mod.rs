@@ -112,7 +112,7 @@ async fn a_write_over_a_connection_that_the_handshake_ends_was_not_applied() {
         let relay = Relay::start(fake.address(), Some(server(&node, Some(&authority)))).await;
         let builder = Client::builder().endpoint(relay.named()).tls(tls.clone());
         let client = builder.retry(RetryPolicy::never()).connect().await.unwrap();
-        client.delete(&key()).await.unwrap();
+        client.health().await.unwrap();
         relay.secure(after);
         fake.order([]);
         // The broken connection may be noticed only by the first.
