@@ -10,7 +10,7 @@
 //! Whoever has a remote or replicated system implements `Engine` directly. Both prove their work with
 //! the suite of the module `conformance` (feature `conformance`).
 //!
-//! What every engine promises is stated in `docs/contract.md`, clauses C1 to C18, which the
+//! What every engine promises is stated in `docs/contract.md`, clauses C1 to C19, which the
 //! documentation of this crate cites by number.
 //!
 //! # Example

@@ -56,7 +56,9 @@ impl Placement {
             return Ok((*id, self.register_known(*id, row)?));
         }
         if self.stores.len() >= MAX_STORES {
-            return Err(Error::new(ErrorKind::Exhausted, "cluster has too many stores").with("limit", MAX_STORES));
+            return Err(
+                Error::new(ErrorKind::Exhausted, "cluster has too many stores").with("limit", MAX_STORES)
+            );
         }
         let id = self.next_id.row;
         let next = id.checked_add(1).ok_or_else(ids_used_up)?;

@@ -11,20 +11,20 @@ use super::Home;
 use super::judge::{GroupView, Verdict};
 use super::line::VersionLine;
 use super::meter::Meter;
-use super::queue::{Queue, Request};
+use super::queue::{Queue, Request, Work};
 use crate::{
     ChangeSet, Clock, Commit, Conflict, Durability, Error, ErrorKind, Outcome, Result, Store, Version,
 };
 
-const STOPPED: &str = "engine stopped after a failed commit";
+pub(super) const STOPPED: &str = "engine stopped after a failed commit";
 
 #[derive(Debug)]
 pub(super) struct Committer<S> {
-    home: Arc<Home<S>>,
-    queue: Arc<Queue>,
-    clock: Arc<dyn Clock>,
+    pub(super) home: Arc<Home<S>>,
+    pub(super) queue: Arc<Queue>,
+    pub(super) clock: Arc<dyn Clock>,
     meter: Arc<Meter>,
-    line: VersionLine,
+    pub(super) line: VersionLine,
     max_group_bytes: usize,
 }
 
@@ -57,8 +57,17 @@ impl<S: Store> Committer<S> {
 
     /// Commits group after group until the queue is closed and empty, or a commit fails.
     pub(super) fn run(mut self) {
-        while let Some(taken) = self.queue.take(self.max_group_bytes) {
-            let mut waiting = taken.into_iter();
+        while let Some(work) = self.queue.take(self.max_group_bytes) {
+            let mut waiting = match work {
+                Work::Group(taken) => taken.into_iter(),
+                Work::Restore(job) => {
+                    if let Err(failure) = self.restore(job) {
+                        error!(error = failure.report(), "restore failed, the engine accepts no more writes");
+                        return;
+                    }
+                    continue;
+                }
+            };
             while waiting.len() > 0 {
                 if let Err(failure) = self.commit_group(&mut waiting) {
                     error!(error = failure.report(), "commit failed, the engine accepts no more writes");
@@ -163,15 +172,9 @@ impl<S: Store> Committer<S> {
         }
         self.line.record(version, &mut changes);
         let begun = self.clock.monotonic();
-        let committed = catch_unwind(AssertUnwindSafe(|| self.home.store.commit(changes, level)));
+        let committed = commit(&self.home.store, changes, level);
         self.meter.writes.committed(level, self.clock.monotonic().saturating_sub(begun));
-        let reached =
-            committed.unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the commit panicked")))?;
-        if reached < level {
-            return Err(Error::new(ErrorKind::Internal, "the store reached less durability than asked")
-                .with("asked", level)
-                .with("reached", reached));
-        }
+        let reached = committed?;
         self.line.committed(version, reached);
         self.meter.writes.advanced(version);
         Ok(())
@@ -187,6 +190,7 @@ impl<S: Store> Committer<S> {
 /// However the thread ends, nobody is left waiting for it.
 impl<S> Drop for Committer<S> {
     fn drop(&mut self) {
+        self.home.gate.abandon();
         self.queue.stop(STOPPED);
     }
 }
@@ -225,8 +229,21 @@ impl PendingKind {
     }
 }
 
+/// A commit of the store's, which reaches the level asked for or fails.
+pub(super) fn commit(store: &impl Store, changes: ChangeSet, level: Durability) -> Result<Durability> {
+    let committed = catch_unwind(AssertUnwindSafe(|| store.commit(changes, level)));
+    let reached =
+        committed.unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the commit panicked")))?;
+    if reached < level {
+        return Err(Error::new(ErrorKind::Internal, "the store reached less durability than asked")
+            .with("asked", level)
+            .with("reached", reached));
+    }
+    Ok(reached)
+}
+
 /// An error met before the commit began certifies that nothing was applied, whatever the store called it.
-fn certain(error: Error) -> Error {
+pub(super) fn certain(error: Error) -> Error {
     match error.kind() {
         ErrorKind::Unknown => {
             Error::new(ErrorKind::Unavailable, "cannot read what the write depends on").because(error)

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rdb_engine_api::{
-    Batch, ChangeStream, Engine, EngineInfo, EntryStream, Key, Metric, Outcome, Record, Result, Scan,
+    Batch, ChangeStream, Commit, Engine, EngineInfo, EntryStream, Key, Metric, Outcome, Record, Result, Scan,
     Session, SessionOptions, View, Watch, WriteOptions,
 };
 
@@ -28,6 +28,10 @@ pub(crate) trait Defect: std::fmt::Debug + Send + Sync + 'static {
 
     async fn watch(&self, sound: &Arc<dyn Engine>, watch: Watch) -> Result<ChangeStream> {
         sound.watch(watch).await
+    }
+
+    async fn restore(&self, sound: &Arc<dyn Engine>, view: View<EntryStream>) -> Result<Commit> {
+        sound.restore(view).await
     }
 
     async fn close(&self, sound: &Arc<dyn Engine>) -> Result<()> {
@@ -75,6 +79,10 @@ impl<D: Defect> Engine for Broken<D> {
 
     async fn open_session(&self, options: SessionOptions) -> Result<Session> {
         self.sound.open_session(options).await
+    }
+
+    async fn restore(&self, view: View<EntryStream>) -> Result<Commit> {
+        self.defect.restore(&self.sound, view).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -73,6 +73,13 @@ impl Double {
         Self { info, shared: Arc::new((Mutex::new(state), Condvar::new())) }
     }
 
+    /// What a crash at this instant leaves, as a store of its own.
+    pub(crate) fn crashed(&self) -> Self {
+        let crashed = Self::new();
+        crashed.shared.0.lock().map = Arc::clone(&self.shared.0.lock().map);
+        crashed
+    }
+
     /// Holds every commit from now on, and forgets those until now.
     pub(crate) fn hold(&self) {
         let mut state = self.shared.0.lock();

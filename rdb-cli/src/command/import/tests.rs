@@ -92,6 +92,10 @@ impl Engine for Overtaken {
         unreachable!("an import opens no session")
     }
 
+    async fn restore(&self, _: View<EntryStream>) -> rdb_client::Result<Commit> {
+        unreachable!("an import restores nothing")
+    }
+
     async fn close(&self) -> rdb_client::Result<()> {
         Ok(())
     }
