@@ -44,6 +44,11 @@ pub struct NodeArgs {
     #[arg(long, value_name = "NAMES", value_delimiter = ',', help_heading = "TLS")]
     tls_allowed_clients: Vec<String>,
 
+    /// How often to look whether one of these files has changed; connections from then on meet the new ones
+    #[arg(long, value_name = "TIME", default_value_t = Time(TlsConfig::new("", "").reload_interval))]
+    #[arg(help_heading = "TLS")]
+    tls_reload_interval: Time,
+
     /// The longest message taken [default: what the limits of the engine need]
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     max_message_size: Option<Size>,
@@ -138,6 +143,7 @@ impl NodeArgs {
         let mut tls = TlsConfig::new(self.tls_cert.as_ref()?, self.tls_key.as_ref()?);
         tls.client_authorities = self.tls_client_ca.clone();
         tls.allowed_clients = self.tls_allowed_clients.clone();
+        tls.reload_interval = self.tls_reload_interval.0;
         Some(tls)
     }
 
@@ -169,6 +175,15 @@ impl NodeArgs {
                     .with("from", findings.origin(setting)),
                 );
             }
+        }
+        if self.tls_allowed_clients.iter().any(String::is_empty) {
+            findings.refuse(invalid("a name of tls-allowed-clients is empty"));
+        }
+        // A start would meet them too, but later, and there they may yet come right.
+        if findings.is_check()
+            && let Some(Err(error)) = self.tls().map(|tls| tls.check())
+        {
+            findings.refuse(error);
         }
         if self.listen == self.ops_listen && self.listen.port() != 0 {
             findings.refuse(invalid("listen and ops-listen are the same").with("address", self.listen));

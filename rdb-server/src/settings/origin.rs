@@ -33,13 +33,14 @@ impl fmt::Display for Origin {
 #[derive(Debug)]
 pub struct Findings {
     origins: HashMap<String, Origin>,
+    is_check: bool,
     pub(super) problems: Vec<Error>,
     pub(super) notes: Vec<String>,
 }
 
 impl Findings {
-    pub(super) fn new(origins: HashMap<String, Origin>) -> Self {
-        Self { origins, problems: Vec::new(), notes: Vec::new() }
+    pub(super) fn new(origins: HashMap<String, Origin>, is_check: bool) -> Self {
+        Self { origins, is_check, problems: Vec::new(), notes: Vec::new() }
     }
 
     /// Where the value of a setting comes from; settings are named as flags are, without the dashes.
@@ -55,6 +56,12 @@ impl Findings {
     /// Whether a setting was given as a flag.
     pub fn is_flag(&self, setting: &str) -> bool {
         matches!(self.origin(setting), Origin::Flag(_))
+    }
+
+    /// Whether the settings are checked and nothing else (`--check-config`), so that a look into the files that they
+    /// name is worth its time.
+    pub fn is_check(&self) -> bool {
+        self.is_check
     }
 
     /// Refuses the settings, for one reason; there may be more.

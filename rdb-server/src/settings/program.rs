@@ -105,7 +105,7 @@ impl Program {
         let layers = layers::read(&command, line, &given, environment)?;
         let asked = Asked::of(&layers.matches).map_err(Unread::Clap)?;
         let settings = S::from_arg_matches(&layers.matches).map_err(Unread::Clap)?;
-        let mut findings = Findings::new(layers.origins);
+        let mut findings = Findings::new(layers.origins, asked.check_config);
         settings.check(&mut findings);
 
         let page = match (asked.print_config, asked.check_config) {

@@ -253,3 +253,16 @@ fn a_busy_address_is_found_before_a_data_directory_is_made() {
         assert!(!data.exists());
     }
 }
+
+/// At a start they are an error like any other: they may come right without another setting.
+#[test]
+fn a_check_reads_certificates_too() {
+    let mut command = program();
+    command.args(["--engine=mem", "--tls-cert=/no/such.pem", "--tls-key=/no/such.key"]).args(FREE_PORTS);
+    let Ended { code, error, .. } = run(&mut command);
+    assert_eq!(code, Some(1), "{error}");
+    assert!(error.starts_with("error: ") && error.contains("/no/such.pem"), "{error}");
+    let Ended { code, error, .. } = run(command.arg("--check-config"));
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.starts_with("error: ") && error.contains("/no/such.pem"), "{error}");
+}

@@ -48,6 +48,10 @@ fn wrong_usage_is_told_and_exits_with_2() {
             &["--engine=mem", "--tls-cert=c", "--tls-key=k", "--tls-allowed-clients=a"],
             "error: tls-allowed-clients needs tls-client-ca",
         ),
+        (
+            &["--engine=mem", "--tls-cert=c", "--tls-key=k", "--tls-client-ca=a", "--tls-allowed-clients=b,"],
+            "error: a name of tls-allowed-clients is empty",
+        ),
         (&["--engine=mem", "--pd=pd"], "such as pd.example:7430"),
         (&["--engine=mem", "--advertise=a:1"], "error: advertise needs pd"),
         (
