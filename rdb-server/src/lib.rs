@@ -36,7 +36,9 @@ mod exposition;
 mod gate;
 mod grpc;
 mod handshake;
+mod identity;
 mod kv;
+mod membership;
 mod messages;
 mod method;
 mod metrics;
@@ -57,6 +59,7 @@ mod transport;
 
 pub use config::NodeConfig;
 pub use engine_metrics::EngineMetrics;
+pub use membership::{Member, serve_alone, serve_in_cluster};
 pub use node::{Node, serve, serve_on};
 pub use run::{Serving, run, run_with};
 pub use tls::TlsConfig;

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
 use rdb_engine_api::{Engine, Result};
 use rdb_proto::FILE_DESCRIPTOR_SET;
 use rdb_proto::kv::v1::kv_server::{self, KvServer};
@@ -41,7 +42,17 @@ pub async fn serve(engine: Arc<dyn Engine>, config: NodeConfig) -> Result<Node> 
 /// # Errors
 /// As of [`Bound::serve`]. The engine stays open then.
 pub async fn serve_on(bound: Bound, engine: Arc<dyn Engine>) -> Result<Node> {
+    serve_with(bound, engine, |_| {}).await
+}
+
+/// Serves an engine, with more on the node's metrics.
+pub(crate) async fn serve_with(
+    bound: Bound,
+    engine: Arc<dyn Engine>,
+    register: impl FnOnce(&mut Registry),
+) -> Result<Node> {
     let mut services = Services::new();
+    register(&mut services.registry);
     let info = engine.info();
     services.registry.register(
         "build",
