@@ -66,6 +66,17 @@ pub(crate) async fn serve_with(
         ]),
     );
     EngineMetrics::register(Arc::clone(&engine), &mut services.registry);
+    services.limits = vec![
+        ("max_value_bytes", info.limits.max_value_bytes),
+        ("max_batch_len", info.limits.max_batch_len),
+        ("max_batch_bytes", info.limits.max_batch_bytes),
+        ("max_get_many_keys", info.limits.max_get_many_keys),
+        ("max_scans", info.limits.max_scans),
+        ("max_waiting_reads", info.limits.max_waiting_reads),
+        ("max_queued_writes", info.limits.max_queued_writes),
+        ("max_queued_bytes", info.limits.max_queued_bytes),
+    ];
+    services.limit_times = vec![("scan_idle", info.limits.scan_idle)];
     services.max_message_bytes = rdb_proto::max_message_bytes(&info.limits);
     let max_message_bytes = bound.config().max_message_bytes.unwrap_or(services.max_message_bytes);
     let kv = KvService::new(Arc::clone(&engine), max_message_bytes, &mut services.registry);
