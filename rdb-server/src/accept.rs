@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use rdb_engine_api::{Error, ErrorKind, Result};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -26,6 +27,7 @@ pub(crate) async fn accept(
     listener: TcpListener,
     limit: usize,
     stop: CancellationToken,
+    errors: Counter,
     mut on_connection: impl FnMut(Option<Connection>),
 ) {
     let places = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
@@ -45,6 +47,7 @@ pub(crate) async fn accept(
                 on_connection(place.map(|place| Connection { stream, peer, _place: place }));
             }
             Err(error) => {
+                errors.inc();
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(PAUSE).await;
             }

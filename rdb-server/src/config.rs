@@ -32,12 +32,16 @@ pub struct NodeConfig {
     pub handshake_timeout: Duration,
     /// How long a connection may be without a request before it is closed; an hour by default.
     pub idle_timeout: Duration,
+    /// How long a client may take nothing of the answers that wait for it before its connection is closed; two
+    /// minutes by default.
+    pub stall_timeout: Duration,
     /// How long a connection may be silent before it is asked for a sign of life; 30 s by default.
     pub keepalive_interval: Duration,
     /// How long to wait for that sign before the connection is closed; 10 s by default.
     pub keepalive_timeout: Duration,
-    /// The most connections at once; 400 by default, which leaves room for an engine's files below the usual
-    /// limit of 1,024 descriptors. More are closed as they come.
+    /// The most connections at once; 10,000 by default, and in any case no more than the process's limit of open
+    /// files has room for, beside the engine's ([`raise_descriptor_limit`](crate::raise_descriptor_limit)). More
+    /// are closed as they come.
     pub max_connections: usize,
     /// The most connections to the operations address at once; 64 by default.
     pub max_ops_connections: usize,
@@ -50,6 +54,11 @@ pub struct NodeConfig {
     /// default, and never below the longest message. Requests beyond are refused as
     /// [`Exhausted`](ErrorKind::Exhausted).
     pub max_in_flight_bytes: usize,
+    /// The most bytes of answers at once that were sent and that their clients have not taken; 256 MiB by
+    /// default. An answer beyond is [`Exhausted`](ErrorKind::Exhausted), that of a write `Unknown`.
+    pub max_unsent_bytes: usize,
+    /// The most of them in one connection; 64 MiB by default. Neither is ever below the longest message.
+    pub max_unsent_bytes_per_connection: usize,
     /// How long [`Node::shutdown`](crate::Node::shutdown) may take; 10 s by default.
     pub drain_timeout: Duration,
     /// The part of it that the last answers may take to reach their clients, once no request is in flight;
@@ -68,13 +77,16 @@ impl Default for NodeConfig {
             request_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_hours(1),
+            stall_timeout: Duration::from_mins(2),
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
-            max_connections: 400,
+            max_connections: 10_000,
             max_ops_connections: 64,
             max_streams_per_connection: 1024,
             max_in_flight: 8192,
             max_in_flight_bytes: 256 << 20,
+            max_unsent_bytes: 256 << 20,
+            max_unsent_bytes_per_connection: 64 << 20,
             drain_timeout: Duration::from_secs(10),
             flush_timeout: Duration::from_secs(1),
         }
@@ -104,28 +116,11 @@ impl NodeConfig {
         if let Some(tls) = &self.tls {
             tls.check_fields()?;
         }
-        let numbers = [
-            ("max_connections", self.max_connections),
-            ("max_ops_connections", self.max_ops_connections),
-            ("max_streams_per_connection", self.max_streams_per_connection as usize),
-            ("max_in_flight", self.max_in_flight),
-            ("max_in_flight_bytes", self.max_in_flight_bytes),
-            ("max_message_bytes", self.max_message_bytes.unwrap_or(1)),
-        ];
-        if let Some((name, _)) = numbers.into_iter().find(|(_, number)| *number == 0) {
+        if let Some((name, _)) = self.numbers().into_iter().find(|(_, number)| *number == 0) {
             return Err(invalid("a limit of the node is 0").with("limit", name));
         }
-        let times = [
-            ("request_timeout", self.request_timeout),
-            ("handshake_timeout", self.handshake_timeout),
-            ("idle_timeout", self.idle_timeout),
-            ("keepalive_interval", self.keepalive_interval),
-            ("keepalive_timeout", self.keepalive_timeout),
-            ("reload_interval", self.tls.as_ref().map_or(MAX_TIME, |tls| tls.reload_interval)),
-            ("drain_timeout", self.drain_timeout),
-            ("flush_timeout", self.flush_timeout),
-        ];
-        for (name, time) in times {
+        let reload = self.tls.as_ref().map(|tls| ("reload_interval", tls.reload_interval));
+        for (name, time) in self.times().into_iter().chain(reload) {
             if time.is_zero() {
                 return Err(invalid("a time of the node is 0").with("time", name));
             }
@@ -134,6 +129,34 @@ impl NodeConfig {
             }
         }
         Ok(())
+    }
+
+    /// Its limits by name, but for the longest message, which services decide where it is not set.
+    pub(crate) fn numbers(&self) -> [(&'static str, usize); 8] {
+        [
+            ("max_connections", self.max_connections),
+            ("max_ops_connections", self.max_ops_connections),
+            ("max_streams_per_connection", self.max_streams_per_connection as usize),
+            ("max_in_flight", self.max_in_flight),
+            ("max_in_flight_bytes", self.max_in_flight_bytes),
+            ("max_unsent_bytes", self.max_unsent_bytes),
+            ("max_unsent_bytes_per_connection", self.max_unsent_bytes_per_connection),
+            ("max_message_bytes", self.max_message_bytes.unwrap_or(1)),
+        ]
+    }
+
+    /// Its times by name.
+    pub(crate) fn times(&self) -> [(&'static str, Duration); 8] {
+        [
+            ("request_timeout", self.request_timeout),
+            ("handshake_timeout", self.handshake_timeout),
+            ("idle_timeout", self.idle_timeout),
+            ("stall_timeout", self.stall_timeout),
+            ("keepalive_interval", self.keepalive_interval),
+            ("keepalive_timeout", self.keepalive_timeout),
+            ("drain_timeout", self.drain_timeout),
+            ("flush_timeout", self.flush_timeout),
+        ]
     }
 
     /// Refuses a longest message for which there is no room.

@@ -66,7 +66,9 @@ impl IdentityFile {
             .collect();
         match lines.ok_or_else(damaged)?[..] {
             [("token", token)] => Ok(Some(StoreIdentity::New { token })),
-            [("cluster", cluster), ("store", store)] => Ok(Some(StoreIdentity::Member { cluster_id: cluster, store_id: store })),
+            [("cluster", cluster), ("store", store)] => {
+                Ok(Some(StoreIdentity::Member { cluster_id: cluster, store_id: store }))
+            }
             _ => Err(damaged()),
         }
     }
@@ -76,7 +78,9 @@ impl IdentityFile {
     pub(crate) fn write(&self, identity: StoreIdentity) -> Result<()> {
         let text = match identity {
             StoreIdentity::New { token } => format!("token={token}\n"),
-            StoreIdentity::Member { cluster_id, store_id } => format!("cluster={cluster_id}\nstore={store_id}\n"),
+            StoreIdentity::Member { cluster_id, store_id } => {
+                format!("cluster={cluster_id}\nstore={store_id}\n")
+            }
         };
         let write = || {
             let draft = self.directory.join(format!("{NAME}.new"));
@@ -115,7 +119,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = IdentityFile::of(directory.path().to_owned());
         let path = directory.path().join(NAME);
-        for damage in ["", "cluster=1\n", "store=1\ncluster=2\n", "cluster=0\nstore=1\n", "token=x\n", "token=0\n"] {
+        for damage in
+            ["", "cluster=1\n", "store=1\ncluster=2\n", "cluster=0\nstore=1\n", "token=x\n", "token=0\n"]
+        {
             fs::write(&path, damage).unwrap();
             assert_eq!(file.read_or_begin().unwrap_err().kind(), ErrorKind::Corrupt, "{damage}");
             assert_eq!(fs::read_to_string(&path).unwrap(), damage);

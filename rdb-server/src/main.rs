@@ -13,6 +13,14 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(ended) => return ended,
     };
-    let limits = cli.limits.limits();
-    rdb_server::run(cli.node.config(), move || cli.engine.open(&limits))
+    let (node, limits) = (cli.node.config(), cli.limits.limits());
+    let (pd, directory) = (cli.pd.config(), cli.engine.directory());
+    rdb_server::run_with(
+        node,
+        move || cli.engine.open(&limits),
+        async move |bound, engine| match pd {
+            Some(pd) => rdb_server::serve_in_cluster(bound, engine, pd, directory).await,
+            None => rdb_server::serve_alone(bound, engine, directory).await,
+        },
+    )
 }

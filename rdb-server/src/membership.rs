@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
-use rdb_client::{Pd, Registration, StoreActivity, StoreIdentity, StoreInfo};
+use rdb_client::{Pd, Pem, Registration, StoreActivity, StoreIdentity, StoreInfo, TlsConfig};
 use rdb_engine_api::{Durability, Engine, EngineInfo, Error, ErrorKind, Result};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::Node;
 use crate::identity::{IdentityFile, new_store};
-use crate::node::serve_with;
+use crate::node::{serve_on, serve_with};
 use crate::run::Serving;
 use crate::server::Bound;
 use crate::settings::PdConfig;
-use crate::Node;
 
 /// How long after a failed heartbeat, or while the placement driver cannot be reached, to try again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -33,8 +33,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// registered cannot reach the placement driver; [`InvalidArgument`](ErrorKind::InvalidArgument) where directory and
 /// placement driver belong to different clusters. The engine stays open then.
 pub async fn serve_in_cluster(
-    engine: Arc<dyn Engine>,
     bound: Bound,
+    engine: Arc<dyn Engine>,
     pd: PdConfig,
     directory: Option<PathBuf>,
 ) -> Result<Member> {
@@ -53,7 +53,9 @@ pub async fn serve_in_cluster(
     let link = match membership.join().await {
         Ok(link) => Some(link),
         // What is lost with it are heartbeats; clients that know where the node is, go on.
-        Err(error) if error.kind() == ErrorKind::Unavailable && membership.identity.cluster_id().is_some() => {
+        Err(error)
+            if error.kind() == ErrorKind::Unavailable && membership.identity.cluster_id().is_some() =>
+        {
             tracing::warn!(error = error.report(), "cannot reach the placement driver; serving all the same");
             None
         }
@@ -68,15 +70,45 @@ pub async fn serve_in_cluster(
     let leaving = CancellationToken::new();
     let engine_closed = Box::pin(node.engine_closed());
     let heartbeats = tokio::spawn(membership.go_on(link, engine_closed, leaving.clone()));
-    Ok(Member { node, leaving, heartbeats })
+    Ok(Member { node, heartbeats: Some(Heartbeats { leaving, task: heartbeats }) })
 }
 
-/// A node that is a store of a cluster.
+/// Serves an engine that no placement driver is told of. Data that belongs to a cluster is served all the same:
+/// clients that know the address lose nothing by it.
+///
+/// # Errors
+/// As of [`serve_on`](crate::serve_on), and [`Corrupt`](ErrorKind::Corrupt) where `directory` says of its data
+/// what makes no sense. The engine stays open then.
+pub async fn serve_alone(
+    bound: Bound,
+    engine: Arc<dyn Engine>,
+    directory: Option<PathBuf>,
+) -> Result<Member> {
+    if let Some(file) = directory.map(IdentityFile::of)
+        && let Some(StoreIdentity::Member { cluster_id, store_id }) = file.read()?
+    {
+        tracing::warn!(cluster_id, store_id, "the data belongs to a cluster; no placement driver is given");
+    }
+    Ok(Member { node: serve_on(bound, engine).await?, heartbeats: None })
+}
+
+/// A node that may be a store of a cluster.
 #[derive(Debug)]
 pub struct Member {
     node: Node,
+    heartbeats: Option<Heartbeats>,
+}
+
+#[derive(Debug)]
+struct Heartbeats {
     leaving: CancellationToken,
-    heartbeats: JoinHandle<()>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Heartbeats {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl Serving for Member {
@@ -90,11 +122,23 @@ impl Serving for Member {
 
     /// As [`Node::shutdown`]; the placement driver is told meanwhile, if it can be.
     async fn shutdown(self) -> Result<()> {
-        self.leaving.cancel();
-        let ended = self.node.shutdown().await;
-        self.heartbeats.abort(); // a farewell that has not been answered by now
-        ended
+        if let Some(heartbeats) = &self.heartbeats {
+            heartbeats.leaving.cancel();
+        }
+        self.node.shutdown().await
     }
+}
+
+async fn connect(config: &PdConfig) -> Result<Pd> {
+    let mut builder = Pd::builder().endpoints(config.endpoints.iter().map(ToString::to_string));
+    if let Some(tls) = &config.tls {
+        let mut ours = TlsConfig::default().authorities(Pem::file(&tls.authorities));
+        if let Some((certificate, key)) = &tls.identity {
+            ours = ours.identity(Pem::file(certificate), Pem::file(key));
+        }
+        builder = builder.tls(ours);
+    }
+    builder.connect().await
 }
 
 fn store_info(engine: &EngineInfo, addr: SocketAddr, pd: &PdConfig) -> StoreInfo {
@@ -121,7 +165,7 @@ struct Link {
 impl Membership {
     /// Registers, and keeps what came of it with the data.
     async fn join(&mut self) -> Result<Link> {
-        let pd = self.pd.connect().await?;
+        let pd = connect(&self.pd).await?;
         if let Some(cluster) = self.identity.cluster_id()
             && cluster != pd.cluster_id()
         {
@@ -133,7 +177,8 @@ impl Membership {
             .with("placement_driver", pd.cluster_id()));
         }
         let registration = pd.register(self.identity, self.info.clone()).await?;
-        let identity = StoreIdentity::Member { cluster_id: registration.cluster_id, store_id: registration.store_id };
+        let identity =
+            StoreIdentity::Member { cluster_id: registration.cluster_id, store_id: registration.store_id };
         if let Some(file) = &self.file
             && identity != self.identity
         {
@@ -177,7 +222,10 @@ impl Membership {
                 Err(error) => {
                     // Once, not every second.
                     if self.is_known.set(0) == 1 {
-                        tracing::warn!(error = error.report(), "placement driver does not know how this node fares");
+                        tracing::warn!(
+                            error = error.report(),
+                            "placement driver does not know how this node fares"
+                        );
                     }
                     PAUSE
                 }

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::text;
@@ -61,6 +61,40 @@ impl From<&Result<(), Error>> for Ending {
     }
 }
 
+/// What there was no room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shed {
+    Requests,
+    RequestBytes,
+    AnswerBytes,
+    Connections,
+    OpsConnections,
+}
+
+impl Shed {
+    const ALL: [Self; 5] =
+        [Self::Requests, Self::RequestBytes, Self::AnswerBytes, Self::Connections, Self::OpsConnections];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::RequestBytes => "request_bytes",
+            Self::AnswerBytes => "answer_bytes",
+            Self::Connections => "connections",
+            Self::OpsConnections => "operations_connections",
+        }
+    }
+}
+
+/// Shows limits to whoever compares them with what is counted. Times are in seconds.
+pub(crate) fn register_limits(registry: &mut Registry, limits: impl IntoIterator<Item = (String, f64)>) {
+    let by_name = Family::<[(&str, String); 1], Gauge<f64, AtomicU64>>::default();
+    for (name, limit) in limits {
+        by_name.get_or_create_owned(&[("name", name)]).set(limit);
+    }
+    registry.register("limit", "The limits in force, by name", by_name);
+}
+
 /// What a server counts. Each has a registry of its own.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -71,13 +105,18 @@ pub(crate) struct Metrics {
     seconds: Vec<[Histogram; Ending::OUTCOMES.len()]>,
     pub(crate) in_flight: Gauge,
     pub(crate) in_flight_bytes: Gauge,
+    pub(crate) unsent_bytes: Gauge,
     pub(crate) connections: Gauge,
     pub(crate) connections_accepted: Counter,
     pub(crate) connections_refused: Counter,
+    pub(crate) connections_idle: Counter,
+    pub(crate) connections_stalled: Counter,
+    pub(crate) accept_errors: Counter,
     pub(crate) requests_refused: Counter,
     pub(crate) panics: Counter,
     /// By reason.
     handshake_failures: Family<[(&'static str, &'static str); 1], Counter>,
+    shed: [Counter; Shed::ALL.len()],
 }
 
 impl Metrics {
@@ -117,6 +156,7 @@ impl Metrics {
         };
         let in_flight = gauge("requests_in_flight", "Requests being received or worked on, streams included");
         let in_flight_bytes = gauge("request_bytes_in_flight", "Bytes received of the requests in flight");
+        let unsent_bytes = gauge("answer_bytes_unsent", "Bytes of answers that clients have not taken yet");
         let connections = gauge("connections_open", "Connections to the gRPC address");
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
@@ -125,6 +165,10 @@ impl Metrics {
         };
         let connections_accepted = counter("connections_accepted", "Connections accepted");
         let connections_refused = counter("connections_refused", "Connections closed at once: too many");
+        let connections_idle = counter("connections_idle", "Connections closed: no request for too long");
+        let connections_stalled =
+            counter("connections_stalled", "Connections closed: answers were left unread for too long");
+        let accept_errors = counter("accept_errors", "Connections that could not be accepted");
         let requests_refused =
             counter("requests_refused", "Requests that reached no method: too long, malformed, unknown");
         let panics = counter("panics", "Requests whose handling panicked: bugs");
@@ -137,18 +181,26 @@ impl Metrics {
             "Connections that did not begin, by reason",
             handshake_failures.clone(),
         );
+        let by_reason = Family::<[(&str, &str); 1], Counter>::default();
+        let shed = Shed::ALL.map(|reason| by_reason.get_or_create_owned(&[("reason", reason.name())]));
+        registry.register("shed", "What was refused for want of room, by reason", by_reason);
         Self {
             registry,
             requests,
             seconds,
             in_flight,
             in_flight_bytes,
+            unsent_bytes,
             connections,
             connections_accepted,
             connections_refused,
+            connections_idle,
+            connections_stalled,
+            accept_errors,
             requests_refused,
             panics,
             handshake_failures,
+            shed,
         }
     }
 
@@ -156,6 +208,11 @@ impl Metrics {
     pub(crate) fn ended(&self, method: usize, ending: Ending, after: Duration) {
         self.requests[method][ending.place()].inc();
         self.seconds[method][ending.outcome()].observe(after.as_secs_f64());
+    }
+
+    /// Counts something that there was no room for.
+    pub(crate) fn shed(&self, reason: Shed) {
+        self.shed[reason as usize].inc();
     }
 
     /// Counts a connection that did not begin.

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
 use rdb_engine_api::{Engine, Result};
 use rdb_proto::FILE_DESCRIPTOR_SET;
 use rdb_proto::kv::v1::kv_server::{self, KvServer};
@@ -41,7 +42,17 @@ pub async fn serve(engine: Arc<dyn Engine>, config: NodeConfig) -> Result<Node> 
 /// # Errors
 /// As of [`Bound::serve`]. The engine stays open then.
 pub async fn serve_on(bound: Bound, engine: Arc<dyn Engine>) -> Result<Node> {
+    serve_with(bound, engine, |_| {}).await
+}
+
+/// Serves an engine, with more on the node's metrics.
+pub(crate) async fn serve_with(
+    bound: Bound,
+    engine: Arc<dyn Engine>,
+    register: impl FnOnce(&mut Registry),
+) -> Result<Node> {
     let mut services = Services::new();
+    register(&mut services.registry);
     let info = engine.info();
     services.registry.register(
         "build",
@@ -55,6 +66,17 @@ pub async fn serve_on(bound: Bound, engine: Arc<dyn Engine>) -> Result<Node> {
         ]),
     );
     EngineMetrics::register(Arc::clone(&engine), &mut services.registry);
+    services.limits = vec![
+        ("max_value_bytes", info.limits.max_value_bytes),
+        ("max_batch_len", info.limits.max_batch_len),
+        ("max_batch_bytes", info.limits.max_batch_bytes),
+        ("max_get_many_keys", info.limits.max_get_many_keys),
+        ("max_scans", info.limits.max_scans),
+        ("max_waiting_reads", info.limits.max_waiting_reads),
+        ("max_queued_writes", info.limits.max_queued_writes),
+        ("max_queued_bytes", info.limits.max_queued_bytes),
+    ];
+    services.limit_times = vec![("scan_idle", info.limits.scan_idle)];
     services.max_message_bytes = rdb_proto::max_message_bytes(&info.limits);
     let max_message_bytes = bound.config().max_message_bytes.unwrap_or(services.max_message_bytes);
     let kv = KvService::new(Arc::clone(&engine), max_message_bytes, &mut services.registry);

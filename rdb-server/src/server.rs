@@ -1,6 +1,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use prometheus_client::registry::Registry;
@@ -14,7 +15,9 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::accept::{accept, listen};
+use crate::descriptors::max_connections;
 use crate::method::{Method, Methods};
+use crate::metrics::{Shed, register_limits};
 use crate::reload::Tls;
 use crate::state::State;
 use crate::{NodeConfig, grpc, ops};
@@ -39,6 +42,10 @@ pub struct Services {
     pub descriptors: &'static [u8],
     /// The longest message that they need, in bytes. The configuration's own wins.
     pub max_message_bytes: usize,
+    /// Limits of their own, by name, to be shown among the metrics.
+    pub limits: Vec<(&'static str, usize)>,
+    /// The same, of times.
+    pub limit_times: Vec<(&'static str, Duration)>,
     /// What is to be found under `/metrics`; the server adds what it counts itself.
     pub registry: Registry,
     /// What the server does last when it shuts down, within its time. A server that is dropped does not do it.
@@ -54,6 +61,8 @@ impl Services {
             names: Vec::new(),
             descriptors: &[],
             max_message_bytes: 64 << 10,
+            limits: Vec::new(),
+            limit_times: Vec::new(),
             registry: Registry::with_prefix("flaredb"),
             close: Box::new(|| Box::pin(async { Ok(()) })),
         }
@@ -127,9 +136,30 @@ impl Bound {
     /// [`Internal`](ErrorKind::Internal) where the definitions cannot be read. Nothing is closed then.
     pub async fn serve(self, services: Services) -> Result<Server> {
         let Self { config, tls, listener, addr, ops_listener, ops_addr } = self;
-        let Services { routes, methods, names, descriptors, max_message_bytes, registry, close } = services;
+        let Services {
+            routes,
+            methods,
+            names,
+            descriptors,
+            max_message_bytes,
+            limits,
+            limit_times,
+            mut registry,
+            close,
+        } = services;
         let max_message_bytes = config.max_message_bytes.unwrap_or(max_message_bytes);
         config.check_message(max_message_bytes)?;
+        let max_connections = max_connections(&config);
+        let numbers = config.numbers().into_iter().map(|(name, number)| match name {
+            "max_connections" => (name, max_connections),
+            "max_message_bytes" => (name, max_message_bytes),
+            _ => (name, number),
+        });
+        let numbers = numbers.map(|(name, number)| (name.to_owned(), number as f64));
+        let times = config.times().into_iter().chain(limit_times);
+        let times = times.map(|(name, time)| (format!("{name}_seconds"), time.as_secs_f64()));
+        let theirs = limits.into_iter().map(|(name, number)| (name.to_owned(), number as f64));
+        register_limits(&mut registry, numbers.chain(times).chain(theirs));
         let state = Arc::new(State::new(config, Methods::new(methods), registry, tls, max_message_bytes));
 
         let (reporter, health_service) = tonic_health::server::health_reporter();
@@ -156,6 +186,7 @@ impl Bound {
                 let metrics = &state.metrics;
                 let Some(connection) = connection else {
                     metrics.connections_refused.inc();
+                    metrics.shed(Shed::Connections);
                     return;
                 };
                 metrics.connections_accepted.inc();
@@ -169,19 +200,19 @@ impl Bound {
                 });
             }
         };
-        tasks.spawn(accept(listener, state.config.max_connections, state.draining.clone(), on_connection));
+        let errors = state.metrics.accept_errors.clone();
+        tasks.spawn(accept(listener, max_connections, state.draining.clone(), errors.clone(), on_connection));
 
         let stop_ops = CancellationToken::new();
         let on_ops_connection = {
             let (state, stop) = (Arc::clone(&state), stop_ops.clone());
             move |connection| {
-                if let Some(connection) = connection {
-                    tokio::spawn(ops::serve_connection(connection, Arc::clone(&state), stop.clone()));
-                }
+                let Some(connection) = connection else { return state.metrics.shed(Shed::OpsConnections) };
+                tokio::spawn(ops::serve_connection(connection, Arc::clone(&state), stop.clone()));
             }
         };
         let max_ops = state.config.max_ops_connections;
-        tokio::spawn(accept(ops_listener, max_ops, stop_ops.clone(), on_ops_connection));
+        tokio::spawn(accept(ops_listener, max_ops, stop_ops.clone(), errors, on_ops_connection));
 
         if let Some(tls) = state.tls.clone() {
             tokio::spawn(tls.follow(stop_ops.clone()));
@@ -222,8 +253,8 @@ impl Server {
     /// closed.
     ///
     /// Health and `/readyz` say at once that it serves no more, and no connection is accepted. Dialogues end.
-    /// Other requests in flight are finished; those that are not by four fifths of the time are answered with
-    /// an error (scans included; a write is told `Unknown`), and at nine tenths the connections are cut. Idle
+    /// Other requests in flight are finished; those that are not by seven tenths of the time are answered with
+    /// an error (scans included; a write is told `Unknown`), and at four fifths the connections are cut. Idle
     /// connections do not hold it up.
     ///
     /// # Errors
@@ -247,7 +278,7 @@ impl Server {
                 }
             }
         };
-        let drained = timeout_at(start + total * 4 / 5, drained).await;
+        let drained = timeout_at(start + total * 7 / 10, drained).await;
         if drained.is_err() {
             tracing::warn!(
                 requests = self.state.metrics.in_flight.get(),
@@ -260,9 +291,9 @@ impl Server {
             self.state.idle().await;
             let _ = timeout(flush.min(total / 20), self.tasks.wait()).await;
         };
-        let _ = timeout_at(start + total * 9 / 10, answered).await;
+        let _ = timeout_at(start + total * 4 / 5, answered).await;
         self.state.cut.cancel();
-        let _ = timeout_at(start + total * 19 / 20, self.tasks.wait()).await;
+        let _ = timeout_at(start + total * 17 / 20, self.tasks.wait()).await;
 
         let Some(close) = self.close.take() else { return Ok(()) };
         timeout_at(start + total, close()).await.unwrap_or_else(|_| {

@@ -8,9 +8,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::NodeConfig;
+use crate::arrival::PREFIX_BYTES;
 use crate::handshake::Failure;
 use crate::method::Methods;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Shed};
 use crate::reload::Tls;
 
 /// What all parts of a server share.
@@ -23,6 +24,9 @@ pub(crate) struct State {
     pub(crate) tls: Option<Tls>,
     /// The longest message taken and sent.
     pub(crate) max_message_bytes: usize,
+    /// The configured ones, with room for the longest message.
+    max_unsent_bytes: usize,
+    pub(crate) max_unsent_bytes_per_connection: usize,
     started: Instant,
     /// Set first when the node shuts down: nothing new is accepted.
     pub(crate) draining: CancellationToken,
@@ -52,11 +56,14 @@ impl State {
         tls: Option<Tls>,
         max_message_bytes: usize,
     ) -> Self {
+        let longest = max_message_bytes.saturating_add(PREFIX_BYTES);
         if let Some(tls) = &tls {
             tls.register(&mut registry);
         }
         Self {
             max_message_bytes,
+            max_unsent_bytes: config.max_unsent_bytes.max(longest),
+            max_unsent_bytes_per_connection: config.max_unsent_bytes_per_connection.max(longest),
             config,
             metrics: Metrics::new(registry, methods.all()),
             methods,
@@ -102,6 +109,7 @@ impl State {
             return Ok(());
         }
         self.leave();
+        self.metrics.shed(Shed::Requests);
         Err(Error::new(ErrorKind::Exhausted, "too many requests in flight").with("limit", limit))
     }
 
@@ -119,11 +127,28 @@ impl State {
             return Ok(());
         }
         self.let_go(bytes);
+        self.metrics.shed(Shed::RequestBytes);
         Err(Error::new(ErrorKind::Exhausted, "too many bytes of requests in flight").with("limit", limit))
     }
 
     pub(crate) fn let_go(&self, bytes: usize) {
         self.metrics.in_flight_bytes.dec_by(count(bytes));
+    }
+
+    /// Takes room for bytes of an answer.
+    pub(crate) fn hold_answer(&self, bytes: usize) -> Result<()> {
+        let limit = self.max_unsent_bytes;
+        let before = self.metrics.unsent_bytes.inc_by(count(bytes));
+        if usize::try_from(before).is_ok_and(|before| before.saturating_add(bytes) <= limit) {
+            return Ok(());
+        }
+        self.let_go_answer(bytes);
+        Err(Error::new(ErrorKind::Exhausted, "too many bytes of answers that clients do not take")
+            .with("limit", limit))
+    }
+
+    pub(crate) fn let_go_answer(&self, bytes: usize) {
+        self.metrics.unsent_bytes.dec_by(count(bytes));
     }
 
     pub(crate) fn is_idle(&self) -> bool {

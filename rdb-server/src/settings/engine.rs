@@ -115,6 +115,11 @@ impl EngineArgs {
         }
     }
 
+    /// Where the engine keeps its data; none for one that keeps nothing.
+    pub fn directory(&self) -> Option<PathBuf> {
+        (self.engine != EngineName::Mem).then(|| self.data_dir.clone())
+    }
+
     fn options(&self, limits: &Limits) -> LocalOptions {
         let mut options = LocalOptions::default();
         options.limits = limits.clone();
