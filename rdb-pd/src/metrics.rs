@@ -63,9 +63,7 @@ impl Metrics {
         let states: Vec<_> = states.into_iter().collect();
         for (state, name) in known {
             let count = states.iter().filter(|other| **other == state).count();
-            self.stores
-                .get_or_create(&[("state", name)])
-                .set(i64::try_from(count).unwrap_or(i64::MAX));
+            self.stores.get_or_create(&[("state", name)]).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
 }

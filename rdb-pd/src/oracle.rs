@@ -151,7 +151,10 @@ impl Oracle {
             let extending = tokio::spawn(extend(Arc::clone(&shared), window, tell));
             return Ok(Self { shared, tries, extending });
         }
-        Err(Error::new(ErrorKind::Unavailable, "cannot claim a window of timestamps: others keep claiming it"))
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            "cannot claim a window of timestamps: others keep claiming it",
+        ))
     }
 
     /// Gives consecutive timestamps, each greater than every one that was given before the call.

@@ -215,13 +215,16 @@ fn store_row(info: v1::StoreInfo) -> Result<StoreRow> {
     let v1::StoreInfo { address, engine, server_version, is_volatile } = info;
     for (name, text) in [("address", &address), ("engine", &engine), ("server_version", &server_version)] {
         if text.len() > MAX_TEXT_BYTES {
-            return Err(invalid("text of a store is too long").with("text", name).with("limit", MAX_TEXT_BYTES));
+            return Err(invalid("text of a store is too long")
+                .with("text", name)
+                .with("limit", MAX_TEXT_BYTES));
         }
     }
     let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
     if !port.and_then(|port| port.parse().ok()).is_some_and(|port: u16| port != 0) {
-        return Err(invalid("address of a store is not a host and a port")
-            .with("address", address.escape_debug()));
+        return Err(
+            invalid("address of a store is not a host and a port").with("address", address.escape_debug())
+        );
     }
     Ok(StoreRow { address, engine, server_version, is_volatile, ..StoreRow::default() })
 }

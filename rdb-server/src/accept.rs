@@ -36,13 +36,13 @@ pub(crate) async fn accept(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // Answers are written whole: there is nothing to wait for.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "cannot set nodelay");
                 }
                 let place = Arc::clone(&places).try_acquire_owned().ok();
-                on_connection(place.map(|place| Connection { stream, _place: place }));
+                on_connection(place.map(|place| Connection { stream, peer, _place: place }));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -56,5 +56,6 @@ pub(crate) async fn accept(
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
+    pub(crate) peer: SocketAddr,
     pub(crate) _place: OwnedSemaphorePermit,
 }

@@ -1,5 +1,5 @@
 use clap::Parser;
-use rdb_server::settings::{EngineArgs, Findings, LimitArgs, NodeArgs, Settings};
+use rdb_server::settings::{EngineArgs, Findings, LimitArgs, NodeArgs, PdArgs, Settings};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,8 +20,9 @@ Configuration:
   A flag wins over a variable, a variable over the file. Sizes are in bytes or with KiB, MiB or GiB, times with
   ms, s, m or h. --print-config tells what is in force, and why; --print-config=example begins a file.
 
-SIGTERM or Ctrl-C finishes what has begun and closes the engine; a second one ends at once, and so does the \
-first one where the engine is still being opened.
+Signals:
+  SIGTERM or Ctrl-C finishes what has begun and closes the engine. A second one ends at once, and so does the
+  first where the engine is still being opened.
 
 Exit codes:
   0  ended in order
@@ -40,12 +41,16 @@ pub(crate) struct Cli {
 
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+
+    #[command(flatten)]
+    pub(crate) pd: PdArgs,
 }
 
 impl Settings for Cli {
     fn check(&self, findings: &mut Findings) {
         self.engine.check(&self.limits.limits(), findings);
         self.node.check(self.limits.max_message_bytes(), findings);
+        self.pd.check(self.node.listen, findings);
     }
 
     fn computed(&self) -> Vec<(&'static str, String)> {

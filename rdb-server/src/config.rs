@@ -28,7 +28,7 @@ pub struct NodeConfig {
     /// How long a request may take that brings no shorter deadline of its own; 30 s by default. Scans are
     /// bound by their own deadlines and by their reader's pace alone.
     pub request_timeout: Duration,
-    /// How long a new connection may take to say that it speaks HTTP/2; 5 s by default.
+    /// How long a new connection may take for its TLS handshake and to say that it speaks HTTP/2; 5 s by default.
     pub handshake_timeout: Duration,
     /// How long a connection may be without a request before it is closed; an hour by default.
     pub idle_timeout: Duration,
@@ -101,6 +101,9 @@ impl NodeConfig {
                 .with("address", address));
             }
         }
+        if let Some(tls) = &self.tls {
+            tls.check_fields()?;
+        }
         let numbers = [
             ("max_connections", self.max_connections),
             ("max_ops_connections", self.max_ops_connections),
@@ -118,6 +121,7 @@ impl NodeConfig {
             ("idle_timeout", self.idle_timeout),
             ("keepalive_interval", self.keepalive_interval),
             ("keepalive_timeout", self.keepalive_timeout),
+            ("reload_interval", self.tls.as_ref().map_or(MAX_TIME, |tls| tls.reload_interval)),
             ("drain_timeout", self.drain_timeout),
             ("flush_timeout", self.flush_timeout),
         ];

@@ -1,5 +1,4 @@
 use std::convert::Infallible;
-use std::io::Cursor;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
@@ -11,6 +10,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rdb_engine_api::{Error, ErrorKind};
 use rdb_proto::to_status;
 use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -20,9 +21,12 @@ use tower::Service as _;
 use crate::accept::Connection;
 use crate::arrival::{Whole, receive};
 use crate::gate::Admission;
+use crate::handshake::{Failure, begin};
 use crate::messages::Passing;
 use crate::method::Reception;
+use crate::reload::Tls;
 use crate::state::State;
+use crate::transport::Transport;
 
 /// Flow-control windows, in bytes. The default of 64 KiB allows one window a round trip; the adaptive window
 /// is worse than either.
@@ -53,19 +57,16 @@ pub(crate) async fn serve_connection(
     state: Arc<State>,
     tracker: TaskTracker,
 ) {
-    let Connection { stream, _place } = connection;
-    let (mut read, write) = stream.into_split();
-    let mut preface = [0; PREFACE.len()];
+    let Connection { stream, peer, _place } = connection;
     // Keepalive begins with the first frame; until then nothing but this would notice a silent client.
-    let spoke = tokio::select! {
-        spoke = tokio::time::timeout(state.config.handshake_timeout, read.read_exact(&mut preface)) => spoke,
+    let begun = tokio::select! {
+        begun = timeout(state.config.handshake_timeout, begin_http2(stream, state.tls.as_ref())) => begun,
         () = state.draining.cancelled() => return,
     };
-    if !matches!(spoke, Ok(Ok(_))) || preface != *PREFACE {
-        tracing::debug!("closed a connection that did not speak HTTP/2");
-        return;
-    }
-    let io = TokioIo::new(tokio::io::join(Cursor::new(preface).chain(read), write));
+    let io = match begun.unwrap_or(Err(Failure::TimedOut)) {
+        Ok(transport) => TokioIo::new(transport),
+        Err(failure) => return state.refuse(&failure, peer),
+    };
 
     let mut builder = http2::Builder::new(Tasks(tracker));
     builder
@@ -95,6 +96,23 @@ pub(crate) async fn serve_connection(
             () = state.cut.cancelled() => return,
         }
     }
+}
+
+/// Begins a connection and waits for it to say that it speaks HTTP/2.
+async fn begin_http2(stream: TcpStream, tls: Option<&Tls>) -> Result<Transport, Failure> {
+    let mut transport = begin(stream, tls.map(Tls::grpc)).await?;
+    let mut preface = [0; PREFACE.len()];
+    let mut received = 0;
+    while received < preface.len() {
+        received += match transport.read(&mut preface[received..]).await {
+            Ok(0) | Err(_) => return Err(Failure::Left),
+            Ok(bytes) => bytes,
+        };
+        if preface[..received] != PREFACE[..received] {
+            return Err(Failure::NotHttp2);
+        }
+    }
+    Ok(transport.replay(PREFACE))
 }
 
 async fn call(

@@ -25,12 +25,17 @@
 //! `Unknown` (C10). Whatever is refused before it reached the engine says so in its details.
 
 mod accept;
+mod allowed_clients;
 mod answers;
 mod arrival;
+mod certificates;
 mod config;
 mod deadline;
+mod engine_metrics;
+mod exposition;
 mod gate;
 mod grpc;
+mod handshake;
 mod kv;
 mod messages;
 mod method;
@@ -38,15 +43,20 @@ mod metrics;
 mod node;
 mod node_service;
 mod ops;
+mod process_metrics;
+mod reload;
 mod run;
 mod scan;
 mod server;
 pub mod service;
 pub mod settings;
 mod state;
+mod systemd;
 mod tls;
+mod transport;
 
 pub use config::NodeConfig;
+pub use engine_metrics::EngineMetrics;
 pub use node::{Node, serve, serve_on};
-pub use run::run;
+pub use run::{Serving, run, run_with};
 pub use tls::TlsConfig;

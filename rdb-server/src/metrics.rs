@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::encoding::text;
@@ -8,6 +9,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use rdb_engine_api::{Error, ErrorKind, Result};
 
+use crate::handshake::Failure;
 use crate::method::Method;
 
 /// How a request ended, for the label `code`.
@@ -34,6 +36,17 @@ impl Ending {
         }
     }
 
+    /// For the label `outcome` of latencies, which are too many series to be told apart by code.
+    const OUTCOMES: [&str; 3] = ["ok", "failed", "cancelled"];
+
+    const fn outcome(self) -> usize {
+        match self {
+            Self::Ok => 0,
+            Self::Failed(_) => 1,
+            Self::Cancelled => 2,
+        }
+    }
+
     fn place(self) -> usize {
         Self::all().position(|other| other == self).unwrap_or(0)
     }
@@ -54,7 +67,8 @@ pub(crate) struct Metrics {
     registry: Registry,
     /// By the method's place and the ending's: looked up by place, since requests are many.
     requests: Vec<[Counter; Ending::COUNT]>,
-    seconds: Vec<Histogram>,
+    /// By method and outcome.
+    seconds: Vec<[Histogram; Ending::OUTCOMES.len()]>,
     pub(crate) in_flight: Gauge,
     pub(crate) in_flight_bytes: Gauge,
     pub(crate) connections: Gauge,
@@ -62,6 +76,8 @@ pub(crate) struct Metrics {
     pub(crate) connections_refused: Counter,
     pub(crate) requests_refused: Counter,
     pub(crate) panics: Counter,
+    /// By reason.
+    handshake_failures: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
 impl Metrics {
@@ -79,15 +95,19 @@ impl Metrics {
 
         // From 50 microseconds to 13 seconds.
         let buckets: fn() -> Histogram = || Histogram::new(exponential_buckets(0.000_05, 2.0, 19));
-        let by_method =
-            Family::<[(&str, &str); 1], Histogram, fn() -> Histogram>::new_with_constructor(buckets);
-        let seconds = methods.iter().map(|method| by_method.get_or_create_owned(&[("method", method.name)]));
+        let by_outcome =
+            Family::<[(&str, &str); 2], Histogram, fn() -> Histogram>::new_with_constructor(buckets);
+        let seconds = methods.iter().map(|method| {
+            Ending::OUTCOMES.map(|outcome| {
+                by_outcome.get_or_create_owned(&[("method", method.name), ("outcome", outcome)])
+            })
+        });
         let seconds = seconds.collect();
         registry.register_with_unit(
             "request_duration",
             "From a request's arrival to its answer, for a stream to its end",
             Unit::Seconds,
-            by_method,
+            by_outcome,
         );
 
         let mut gauge = |name: &str, help: &str| {
@@ -108,6 +128,15 @@ impl Metrics {
         let requests_refused =
             counter("requests_refused", "Requests that reached no method: too long, malformed, unknown");
         let panics = counter("panics", "Requests whose handling panicked: bugs");
+        let handshake_failures = Family::<[(&str, &str); 1], Counter>::default();
+        for reason in Failure::REASONS {
+            let _ = handshake_failures.get_or_create_owned(&[("reason", reason)]);
+        }
+        registry.register(
+            "handshake_failures",
+            "Connections that did not begin, by reason",
+            handshake_failures.clone(),
+        );
         Self {
             registry,
             requests,
@@ -119,13 +148,19 @@ impl Metrics {
             connections_refused,
             requests_refused,
             panics,
+            handshake_failures,
         }
     }
 
     /// Counts a request of the method at a place.
     pub(crate) fn ended(&self, method: usize, ending: Ending, after: Duration) {
         self.requests[method][ending.place()].inc();
-        self.seconds[method].observe(after.as_secs_f64());
+        self.seconds[method][ending.outcome()].observe(after.as_secs_f64());
+    }
+
+    /// Counts a connection that did not begin.
+    pub(crate) fn handshake_failed(&self, failure: &Failure) {
+        self.handshake_failures.get_or_create_owned(&[("reason", failure.reason())]).inc();
     }
 
     /// All of it in the OpenMetrics text format.

@@ -8,11 +8,11 @@ use rdb_proto::kv::v1::kv_server::{self, KvServer};
 use rdb_proto::kv::v1::node_server::{self, NodeServer};
 use tonic::service::Routes;
 
-use crate::NodeConfig;
 use crate::kv::KvService;
 use crate::method::Method;
 use crate::node_service::NodeService;
 use crate::server::{Bound, Server, Services};
+use crate::{EngineMetrics, NodeConfig};
 
 /// The methods of a node.
 const METHODS: [Method; 9] = [
@@ -50,8 +50,11 @@ pub async fn serve_on(bound: Bound, engine: Arc<dyn Engine>) -> Result<Node> {
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
             ("engine", info.name.clone()),
             ("format", info.format.to_string()),
+            ("profile", if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned()),
+            ("target", format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS)),
         ]),
     );
+    EngineMetrics::register(Arc::clone(&engine), &mut services.registry);
     services.max_message_bytes = rdb_proto::max_message_bytes(&info.limits);
     let max_message_bytes = bound.config().max_message_bytes.unwrap_or(services.max_message_bytes);
     let kv = KvService::new(Arc::clone(&engine), max_message_bytes, &mut services.registry);

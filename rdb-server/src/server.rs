@@ -15,6 +15,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::accept::{accept, listen};
 use crate::method::{Method, Methods};
+use crate::reload::Tls;
 use crate::state::State;
 use crate::{NodeConfig, grpc, ops};
 
@@ -79,6 +80,7 @@ impl fmt::Debug for Services {
 #[derive(Debug)]
 pub struct Bound {
     config: NodeConfig,
+    tls: Option<Tls>,
     listener: TcpListener,
     addr: SocketAddr,
     ops_listener: TcpListener,
@@ -86,16 +88,21 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Opens the listening sockets.
+    /// Reads the files of TLS and opens the listening sockets.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a configuration that cannot be;
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a configuration that cannot be, or files that cannot be
+    /// used, naming them;
     /// [`Unavailable`](ErrorKind::Unavailable) where an address cannot be listened on, naming it.
     pub async fn new(config: NodeConfig) -> Result<Self> {
         config.check()?;
+        let tls = match config.tls.clone() {
+            Some(tls) => Some(Tls::new(tls).await?),
+            None => None,
+        };
         let (listener, addr) = listen(config.listen).await?;
         let (ops_listener, ops_addr) = listen(config.ops_listen).await?;
-        Ok(Self { config, listener, addr, ops_listener, ops_addr })
+        Ok(Self { config, tls, listener, addr, ops_listener, ops_addr })
     }
 
     /// How the server is configured.
@@ -119,11 +126,11 @@ impl Bound {
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) where the longest message is above the bytes in flight;
     /// [`Internal`](ErrorKind::Internal) where the definitions cannot be read. Nothing is closed then.
     pub async fn serve(self, services: Services) -> Result<Server> {
-        let Self { config, listener, addr, ops_listener, ops_addr } = self;
+        let Self { config, tls, listener, addr, ops_listener, ops_addr } = self;
         let Services { routes, methods, names, descriptors, max_message_bytes, registry, close } = services;
         let max_message_bytes = config.max_message_bytes.unwrap_or(max_message_bytes);
         config.check_message(max_message_bytes)?;
-        let state = Arc::new(State::new(config, Methods::new(methods), registry, max_message_bytes));
+        let state = Arc::new(State::new(config, Methods::new(methods), registry, tls, max_message_bytes));
 
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let health = Health { reporter, names };
@@ -176,6 +183,9 @@ impl Bound {
         let max_ops = state.config.max_ops_connections;
         tokio::spawn(accept(ops_listener, max_ops, stop_ops.clone(), on_ops_connection));
 
+        if let Some(tls) = state.tls.clone() {
+            tokio::spawn(tls.follow(stop_ops.clone()));
+        }
         tokio::spawn(report_closed_engine(Arc::clone(&state), health.clone()));
         Ok(Server { addr, ops_addr, state, tasks, stop_ops, health, close: Some(close) })
     }

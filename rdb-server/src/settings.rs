@@ -9,7 +9,7 @@
 //! - Its variable is the program's prefix and its name: `FLAREDB_MAX_SCANS`. An empty one counts as unset.
 //! - The file is flat: `max-scans = 100`. All of it has to make sense, also what a flag overrides.
 //!
-//! ```
+//! ```no_run
 //! use rdb_server::settings::{EngineArgs, Findings, LimitArgs, NodeArgs, Program, Settings};
 //!
 //! /// Serves something.
@@ -45,7 +45,6 @@
 //!     let limits = settings.limits.limits();
 //!     rdb_server::run(settings.node.config(), move || settings.engine.open(&limits))
 //! }
-//! # let _ = main;
 //! ```
 
 mod asked;
@@ -56,6 +55,7 @@ mod limits;
 mod logs;
 mod node;
 mod origin;
+mod pd;
 mod print;
 mod program;
 mod units;
@@ -64,5 +64,6 @@ pub use engine::{EngineArgs, EngineName};
 pub use limits::LimitArgs;
 pub use node::NodeArgs;
 pub use origin::{Findings, Origin};
+pub use pd::{HostPort, PdArgs, PdConfig, PdTls};
 pub use program::{Program, Settings};
 pub use units::{Size, Time};

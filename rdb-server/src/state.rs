@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
@@ -7,8 +8,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::NodeConfig;
+use crate::handshake::Failure;
 use crate::method::Methods;
 use crate::metrics::Metrics;
+use crate::reload::Tls;
 
 /// What all parts of a server share.
 #[derive(Debug)]
@@ -16,6 +19,8 @@ pub(crate) struct State {
     pub(crate) config: NodeConfig,
     pub(crate) methods: Methods,
     pub(crate) metrics: Metrics,
+    /// None where the server has no TLS.
+    pub(crate) tls: Option<Tls>,
     /// The longest message taken and sent.
     pub(crate) max_message_bytes: usize,
     started: Instant,
@@ -43,14 +48,19 @@ impl State {
     pub(crate) fn new(
         config: NodeConfig,
         methods: Methods,
-        registry: Registry,
+        mut registry: Registry,
+        tls: Option<Tls>,
         max_message_bytes: usize,
     ) -> Self {
+        if let Some(tls) = &tls {
+            tls.register(&mut registry);
+        }
         Self {
             max_message_bytes,
             config,
             metrics: Metrics::new(registry, methods.all()),
             methods,
+            tls,
             started: Instant::now(),
             draining: CancellationToken::new(),
             ending: CancellationToken::new(),
@@ -67,6 +77,16 @@ impl State {
             Readiness::EngineClosed
         } else {
             Readiness::Ready
+        }
+    }
+
+    /// Reports a connection that did not begin.
+    pub(crate) fn refuse(&self, failure: &Failure, peer: SocketAddr) {
+        self.metrics.handshake_failed(failure);
+        match failure {
+            // Port scanners, and probes that only connect.
+            Failure::Left => tracing::debug!(%peer, "connection did not begin: {failure}"),
+            _ => tracing::info!(%peer, "connection did not begin: {failure}"),
         }
     }
 

@@ -54,11 +54,42 @@ impl Asked {
             let name = command.get_name().to_owned();
             clap_complete::generate(shell, &mut command.clone(), name, &mut page);
         } else if self.man {
-            // A vector takes all that is written to it.
-            clap_mangen::Man::new(command.clone()).render(&mut page).ok()?;
-        } else if self.print_config == Some(What::Example) {
-            page = super::print::example(command).into_bytes();
+            page = man(command);
         }
         (!page.is_empty()).then_some(page)
     }
+}
+
+/// The manual page. The text behind the options is kept as it is laid out, under headings of its own.
+fn man(command: &Command) -> Vec<u8> {
+    let command = command.clone().mut_args(|arg| match arg.get_env().and_then(|name| name.to_str()) {
+        Some(variable) => {
+            let help = format!("{} [env: {variable}]", arg.get_help().cloned().unwrap_or_default());
+            arg.help(help)
+        }
+        None => arg,
+    });
+    let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let page = clap_mangen::Man::new(command);
+    let mut text = Vec::new();
+    // A vector takes all that is written to it.
+    let _ = page
+        .render_title(&mut text)
+        .and_then(|()| page.render_name_section(&mut text))
+        .and_then(|()| page.render_synopsis_section(&mut text))
+        .and_then(|()| page.render_description_section(&mut text))
+        .and_then(|()| page.render_options_section(&mut text));
+    let mut paragraphs = String::new();
+    for line in examples.lines() {
+        match line.strip_suffix(':') {
+            Some(heading) if !line.starts_with(' ') => {
+                paragraphs.push_str(&format!(".fi\n.SH {}\n.nf\n", heading.to_uppercase()));
+            }
+            // No line of the text begins a request, and no backslash an escape.
+            _ => paragraphs.push_str(&format!("\\&{}\n", line.replace('\\', "\\e"))),
+        }
+    }
+    text.extend(paragraphs.trim_start_matches(".fi\n").bytes());
+    text.extend(b".fi\n");
+    text
 }

@@ -165,3 +165,29 @@ fn not_compiled_in(engine: EngineName) -> Error {
     let message = "this program was built without the engine; build it with the cargo feature of that name";
     Error::new(ErrorKind::Unsupported, message).with("engine", name).with("feature", name)
 }
+
+#[cfg(all(test, any(feature = "rocks", feature = "sled", feature = "mem")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_engine_says_of_itself_what_its_name_says_of_it() {
+        for name in EngineName::value_variants().iter().filter(|name| name.is_compiled_in()) {
+            let directory = tempfile::tempdir().unwrap();
+            let args = EngineArgs {
+                engine: *name,
+                data_dir: directory.path().join("data"),
+                default_durability: None,
+                cache_size: Size(4 << 20),
+            };
+            // An engine starts threads of its runtime.
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let _entered = runtime.enter();
+            let engine = args.open(&Limits::default()).unwrap();
+            assert_eq!(engine.info().name, name.name());
+            assert_eq!(engine.info().best_durability, name.best_durability());
+            assert_eq!(engine.info().default_durability, args.default_durability());
+            runtime.block_on(engine.close()).unwrap();
+        }
+    }
+}

@@ -60,11 +60,11 @@ pub(super) fn read(
     given: &ArgMatches,
     environment: Environment<'_>,
 ) -> Result<Layers, Unread> {
+    // What is empty is as good as unset.
+    let given_by = |name: &str| Some((name.to_owned(), environment(name).filter(|value| !value.is_empty())?));
     let variable = |arg: &Arg| {
-        let name = arg.get_env()?.to_str()?;
-        // What is empty is as good as unset.
-        let value = environment(name).filter(|value| !value.is_empty())?;
-        Some((name.to_owned(), value))
+        let usual = || if arg.get_id() == "log" { given_by("RUST_LOG") } else { None };
+        given_by(arg.get_env()?.to_str()?).or_else(usual)
     };
     let on_line = |arg: &Arg| given.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
 

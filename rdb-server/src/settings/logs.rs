@@ -3,7 +3,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::panic;
 
 use clap::{Args, ValueEnum};
+use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// What is logged, and how; always to standard error.
 #[derive(Clone, Debug, Args)]
@@ -35,17 +38,24 @@ fn filter(text: &str) -> Result<String, String> {
 impl LogArgs {
     /// Starts the logs of the process; panics go there too.
     pub(super) fn start(&self) {
+        self.subscriber(io::stderr, io::stderr().is_terminal(), is_journal()).init();
+        log_panics();
+    }
+
+    fn subscriber<W>(&self, writer: W, ansi: bool, journal: bool) -> Box<dyn Subscriber + Send + Sync>
+    where
+        W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+    {
         let logs = tracing_subscriber::fmt()
             .with_env_filter(EnvFilter::new(&self.log))
-            .with_writer(io::stderr)
-            .with_ansi(io::stderr().is_terminal());
-        match (self.log_format, is_journal()) {
-            (LogFormat::Text, false) => logs.init(),
-            (LogFormat::Text, true) => logs.without_time().init(),
-            (LogFormat::Json, false) => logs.json().init(),
-            (LogFormat::Json, true) => logs.json().without_time().init(),
+            .with_writer(writer)
+            .with_ansi(ansi);
+        match (self.log_format, journal) {
+            (LogFormat::Text, false) => Box::new(logs.finish()),
+            (LogFormat::Text, true) => Box::new(logs.without_time().finish()),
+            (LogFormat::Json, false) => Box::new(logs.json().finish()),
+            (LogFormat::Json, true) => Box::new(logs.json().without_time().finish()),
         }
-        log_panics();
     }
 }
 
@@ -63,12 +73,67 @@ fn log_panics() {
         if !tracing::enabled!(tracing::Level::ERROR) {
             return as_ever(panic);
         }
-        let message = panic.payload_as_str().unwrap_or("(no message)");
+        let reason = panic.payload_as_str().unwrap_or("(no message)");
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let backtrace = std::backtrace::Backtrace::capture();
         let backtrace = (backtrace.status() == std::backtrace::BacktraceStatus::Captured)
             .then(|| tracing::field::display(backtrace));
         let thread = std::thread::current();
-        tracing::error!(message, place, thread = thread.name(), backtrace, "panic");
+        tracing::error!(reason, place, thread = thread.name(), backtrace, "panic");
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// The entries of the log, of what is done with it.
+    fn logged(filter: &str, act: impl FnOnce() + panic::UnwindSafe) -> Vec<serde_json::Value> {
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let args = LogArgs { log: filter.to_owned(), log_format: LogFormat::Json };
+        let writer = {
+            let text = Arc::clone(&text);
+            move || Copy(Arc::clone(&text))
+        };
+        let subscriber = args.subscriber(writer, false, false);
+        tracing::subscriber::with_default(subscriber, || drop(panic::catch_unwind(act)));
+        let text = String::from_utf8(text.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    struct Copy(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Copy {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn json_carries_the_fields_of_its_spans() {
+        let lines = logged("info", || {
+            tracing::info_span!("request", request_id = "r-7").in_scope(|| tracing::info!(size = 5, "done"));
+        });
+        assert_eq!(lines[0]["fields"]["message"], "done");
+        assert_eq!(lines[0]["fields"]["size"], 5);
+        assert_eq!(lines[0]["span"]["request_id"], "r-7");
+    }
+
+    #[test]
+    fn a_panic_is_an_entry_of_the_log_with_its_place() {
+        log_panics();
+        let lines = logged("info", || panic!("lost the thread"));
+        assert_eq!(lines.len(), 1);
+        assert_eq!(lines[0]["level"], "ERROR");
+        assert_eq!(lines[0]["fields"]["message"], "panic");
+        assert_eq!(lines[0]["fields"]["reason"], "lost the thread");
+        assert!(lines[0]["fields"]["place"].as_str().unwrap().contains("logs.rs:"), "{lines:?}");
+        assert!(logged("off", || panic!("told as ever")).is_empty());
+    }
 }

@@ -20,7 +20,8 @@ pub(super) fn effective(
         let given: Vec<&OsStr> = given.collect();
         let computed = computed.iter().find(|(name, _)| *name == setting).map(|(_, value)| OsStr::new(value));
         let values = if given.is_empty() { computed.into_iter().collect() } else { given };
-        let origin = findings.origin(setting);
+        // A comment ends with its line.
+        let origin = findings.origin(setting).to_string().replace(char::is_control, "?");
         let _ = match (values.is_empty(), values_as_toml(arg, &values)) {
             (true, _) => writeln!(text, "# {setting} is not set"),
             (false, Some(value)) => writeln!(text, "{setting} = {value}  # {origin}"),
@@ -31,7 +32,7 @@ pub(super) fn effective(
 }
 
 /// Every setting with its description and its default, all of it commented out.
-pub(super) fn example(command: &Command) -> String {
+pub(super) fn example(command: &Command, computed: &[(&'static str, String)]) -> String {
     let name = command.get_name();
     let mut text = format!(
         "# The settings of {name}, each with its default. Take away the # before one to change it.\n\
@@ -41,29 +42,35 @@ pub(super) fn example(command: &Command) -> String {
     for (arg, setting) in settings(command) {
         if heading != arg.get_help_heading() {
             heading = arg.get_help_heading();
-            let _ = write!(text, "\n# {}\n", heading.unwrap_or_default());
+            let _ = write!(text, "\n# === {} ===\n", heading.unwrap_or_default());
         }
         let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
         let known = if Shape::of(arg) == Shape::Boolean { Vec::new() } else { arg.get_possible_values() };
         let known: Vec<&str> = known.iter().map(|value| value.get_name()).collect();
         let known = if known.is_empty() { String::new() } else { format!(": {}", known.join(", ")) };
-        let defaults: Vec<&OsStr> = arg.get_default_values().iter().map(AsRef::as_ref).collect();
-        let value = match defaults.is_empty() {
-            true => None,
-            false => values_as_toml(arg, &defaults),
-        };
-        let value = value.unwrap_or_else(|| placeholder(arg));
-        let _ = write!(text, "\n# {help}{known}\n#{setting} = {value}\n");
+        let computed =
+            computed.iter().filter(|(name, _)| *name == setting).map(|(_, value)| OsStr::new(value));
+        let defaults = arg.get_default_values().iter().map(AsRef::as_ref);
+        let values: Vec<&OsStr> = defaults.chain(computed).collect();
+        let value = values_as_toml(arg, &values).unwrap_or_default();
+        let _ = write!(text, "\n{}#{setting} = {value}\n", comment(&format!("{help}{known}")));
     }
     text
 }
 
-/// What shows how a value without a default looks.
-fn placeholder(arg: &Arg) -> String {
-    match Shape::of(arg) {
-        Shape::List => "[]".to_owned(),
-        _ => "\"\"".to_owned(),
+/// The text as comments of no more than 110 columns, where its words allow it.
+fn comment(text: &str) -> String {
+    let mut lines = vec![String::from("#")];
+    for word in text.split_whitespace() {
+        if lines.last().is_some_and(|line| line.len() + 1 + word.len() > 110) {
+            lines.push(String::from("#"));
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push(' ');
+            line.push_str(word);
+        }
     }
+    lines.into_iter().map(|line| line + "\n").collect()
 }
 
 fn settings(command: &Command) -> impl Iterator<Item = (&Arg, &str)> {
@@ -74,7 +81,7 @@ fn title(command: &Command) -> String {
     format!("{} {}", command.get_name(), command.get_version().unwrap_or_default())
 }
 
-/// The values as the file takes them; nothing where one is not UTF-8.
+/// The values as the file takes them; nothing where one is not UTF-8. No value at all is an empty string or list.
 fn values_as_toml(arg: &Arg, values: &[&OsStr]) -> Option<String> {
     let texts: Vec<&str> = values.iter().map(|value| value.to_str()).collect::<Option<_>>()?;
     let first = texts.first().copied().unwrap_or_default();
