@@ -7,6 +7,7 @@ use rdb_engine_api::{Engine, Result};
 use rdb_proto::FILE_DESCRIPTOR_SET;
 use rdb_proto::pd::v1::pd_server::{self, PdServer};
 use rdb_server::service::{Bound, Server, Services};
+use rdb_server::{EngineMetrics, Serving};
 use tokio::time::{MissedTickBehavior, interval};
 use tonic::service::Routes;
 
@@ -57,8 +58,11 @@ pub async fn serve_on(bound: Bound, engine: Arc<dyn Engine>, config: PdConfig) -
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
             ("engine", info.name.clone()),
             ("format", info.format.to_string()),
+            ("profile", if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned()),
+            ("target", format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS)),
         ]),
     );
+    EngineMetrics::register(Arc::clone(&engine), &mut services.registry);
     metrics.register(&mut services.registry);
     tokio::spawn(count_stores(Arc::downgrade(&registry), metrics.clone(), heartbeat_interval));
     let pd = PdService::new(Arc::clone(&oracle), registry, metrics);
@@ -108,10 +112,19 @@ impl PlacementDriver {
     pub async fn shutdown(self) -> Result<()> {
         self.server.shutdown().await
     }
+}
 
-    /// The server, for who runs it as a program.
-    pub fn into_server(self) -> Server {
-        self.server
+impl Serving for PlacementDriver {
+    fn addr(&self) -> SocketAddr {
+        self.addr()
+    }
+
+    fn ops_addr(&self) -> SocketAddr {
+        self.ops_addr()
+    }
+
+    fn shutdown(self) -> impl Future<Output = Result<()>> {
+        self.shutdown()
     }
 }
 

@@ -150,9 +150,9 @@ fn group(
 ) -> (Vec<u32>, Option<Result<Option<v1::TimestampsRequest>>>) {
     let mut counts = vec![first];
     let mut sum = first;
-    while counts.len() < MAX_GROUP {
+    // A count of 0 is answered with an error, and not together with others.
+    while first > 0 && counts.len() < MAX_GROUP {
         match messages.next().now_or_never() {
-            // One that makes no sense is answered with an error, and not together with others.
             Some(Ok(Some(v1::TimestampsRequest { count })))
                 if count > 0 && sum.saturating_add(count) <= MAX_COUNT =>
             {

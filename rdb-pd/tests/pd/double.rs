@@ -4,8 +4,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use rdb_engine_api::{
-    Batch, ChangeStream, Engine, EngineInfo, EntryStream, Error, ErrorKind, Key, Outcome, Record, Result,
-    Scan, Session, SessionOptions, View, Watch, WriteOptions,
+    Batch, ChangeStream, Commit, Engine, EngineInfo, EntryStream, Error, ErrorKind, Key, Metric, Outcome,
+    Record, Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
 };
 use tokio::sync::Notify;
 
@@ -73,6 +73,10 @@ impl Engine for Double {
         self.inner.info()
     }
 
+    fn metrics(&self) -> Vec<Metric> {
+        self.inner.metrics()
+    }
+
     async fn get(&self, key: &Key) -> Result<Option<Record>> {
         if *self.reads_fail.lock() {
             return Err(Error::new(ErrorKind::Unavailable, "told to"));
@@ -120,6 +124,10 @@ impl Engine for Double {
 
     async fn open_session(&self, options: SessionOptions) -> Result<Session> {
         self.inner.open_session(options).await
+    }
+
+    async fn restore(&self, view: View<EntryStream>) -> Result<Commit> {
+        self.inner.restore(view).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -270,9 +270,11 @@ async fn a_persisted_end_that_makes_no_sense_is_corrupt_and_stays() {
 
 #[tokio::test]
 async fn options_out_of_range_are_refused_by_name() {
-    for (window, patience, name) in
-        [(Duration::ZERO, WINDOW, "window"), (WINDOW, Duration::MAX, "patience"), (HOUR * 2, WINDOW, "window")]
-    {
+    for (window, patience, name) in [
+        (Duration::ZERO, WINDOW, "window"),
+        (WINDOW, Duration::MAX, "patience"),
+        (HOUR * 2, WINDOW, "window"),
+    ] {
         let mut options = OracleOptions::default();
         (options.window, options.patience) = (window, patience);
         let error = Oracle::open(mem(), clock(), options).await.unwrap_err();

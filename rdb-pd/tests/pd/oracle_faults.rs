@@ -68,7 +68,9 @@ async fn persisted_end_of(double: &Double) -> u64 {
 
 #[tokio::test]
 async fn a_claim_with_an_unknown_outcome_is_settled_by_reading() {
-    for (fault, given) in [(Fault::UnknownApplied, true), (Fault::UnknownLost, false), (Fault::Refused, false)] {
+    for (fault, given) in
+        [(Fault::UnknownApplied, true), (Fault::UnknownLost, false), (Fault::Refused, false)]
+    {
         let double = Double::new();
         let engine: Arc<dyn Engine> = Arc::clone(&double) as _;
         let clock = clock();

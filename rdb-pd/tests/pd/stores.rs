@@ -13,7 +13,12 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 fn info(address: &str, is_volatile: bool) -> Option<v1::StoreInfo> {
     let engine = if is_volatile { "mem" } else { "rocks" }.to_owned();
-    Some(v1::StoreInfo { address: address.to_owned(), engine, server_version: "0.1.0".to_owned(), is_volatile })
+    Some(v1::StoreInfo {
+        address: address.to_owned(),
+        engine,
+        server_version: "0.1.0".to_owned(),
+        is_volatile,
+    })
 }
 
 fn new(address: &str, is_volatile: bool) -> v1::RegisterRequest {
@@ -84,8 +89,7 @@ async fn a_volatile_store_that_has_the_range_is_replaced_by_the_next_one() {
     assert_eq!(pd.holder().await.unwrap(), (2, second, "a:2".to_owned()));
     let third = pd.register(new("a:3", false)).await.unwrap();
     assert_eq!(pd.holder().await.unwrap(), (3, third, "a:3".to_owned()));
-    let expected =
-        [(first, StoreState::Replaced), (second, StoreState::Replaced), (third, StoreState::Up)];
+    let expected = [(first, StoreState::Replaced), (second, StoreState::Replaced), (third, StoreState::Up)];
     assert_eq!(pd.stores().await, expected);
     // It does not come back: two would take the range from each other in turns.
     let error = pd.again(first, "a:1", true).await.unwrap_err();
@@ -251,7 +255,8 @@ async fn what_became_of_a_change_is_found_out() {
     let double = Double::new();
     let engine: Arc<dyn Engine> = Arc::clone(&double) as _;
     let mut pd = served(&engine, &clock()).await;
-    for (fault, kind) in [(Fault::Refused, ErrorKind::Unavailable), (Fault::UnknownLost, ErrorKind::Unknown)] {
+    for (fault, kind) in [(Fault::Refused, ErrorKind::Unavailable), (Fault::UnknownLost, ErrorKind::Unknown)]
+    {
         double.plan([fault; 64]);
         assert_eq!(pd.register(new("a:1", false)).await.unwrap_err().kind(), kind);
     }
