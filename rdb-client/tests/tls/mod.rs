@@ -135,17 +135,25 @@ async fn plain_text_to_a_tls_port_and_tls_to_a_plain_one_say_what_to_change() {
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
     assert!(error.report().contains("server wants TLS: use https://"), "{}", error.report());
 
-    // One that ends what it does not understand without a word, and one that answers it.
-    let port = fake.address().rsplit_once(':').unwrap().1.to_owned();
-    let answering = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port_of_another = answering.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        let (mut stream, _) = answering.accept().await.unwrap();
-        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
-        let _ = stream.read_to_end(&mut Vec::new()).await;
-    });
+    // A node, one that answers in its own way, and one that answers nothing but HTTP/2.
+    let mut ports = vec![fake.address().rsplit_once(':').unwrap().1.parse::<u16>().unwrap()];
+    for is_mute in [false, true] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        ports.push(listener.local_addr().unwrap().port());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                match stream.read_u8().await.unwrap() {
+                    b'P' => stream.write_all(b"\0\0\0\x04\0\0\0\0\0").await.unwrap(),
+                    _ if is_mute => continue,
+                    _ => stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap(),
+                }
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+            }
+        });
+    }
     let plain = "server does not speak TLS: use http://";
-    for endpoint in [format!("localhost:{port}"), format!("localhost:{port_of_another}")] {
+    for port in ports {
+        let endpoint = format!("localhost:{port}");
         refused(endpoint, trusting(&authority), ErrorKind::InvalidArgument, plain).await;
     }
 }
