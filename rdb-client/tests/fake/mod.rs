@@ -118,6 +118,7 @@ impl Fake {
     /// Orders what to do with the next requests.
     pub(crate) fn order(&self, acts: impl IntoIterator<Item = Act>) {
         *self.orders.acts.lock() = acts.into_iter().collect();
+        self.orders.request_ids.lock().clear();
         self.orders.arrivals.lock().clear();
     }
 
