@@ -1,14 +1,14 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, PossibleValuesParser, Resettable, TypedValueParser};
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgGroup, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use rdb_client::{Bytes, Durability, Key, Version};
 
-use crate::duration;
+use crate::command::{Completions, Manual, Ping, Tso};
+use crate::connection::Connection;
 use crate::failure::{Exit, Failure};
 use crate::format::Format;
 use crate::output::Print;
@@ -21,8 +21,9 @@ Exit codes:
   2    the command line makes no sense
   3    there is no record under the key
   4    a condition did not hold; nothing was changed
-  5    the node is not there, did not answer in time, or is not serving. After a write that ended
-       in `outcome unknown`, the write may have been applied: read to find out
+  5    the node or the placement driver is not there, did not answer in time, or is not serving.
+       After a write that ended in `outcome unknown`, the write may have been applied: read to
+       find out
   129, 130, 143  hung up, interrupted, terminated
 
 Values are text; `-` reads standard input, `@FILE` a file, and `@@` stands for a leading `@`.
@@ -32,7 +33,7 @@ Example:
   rdb put greeting hello && rdb get greeting";
 
 /// Above the options that every command has.
-const GLOBAL: &str = "Options of every command";
+pub(crate) const GLOBAL: &str = "Options of every command";
 
 /// FlareDB from the shell: a key-value store with compare-and-swap.
 #[derive(Debug, Parser)]
@@ -57,47 +58,6 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
-/// How to reach the node.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Connection {
-    /// The node's addresses, host:port separated by commas, tried in this order
-    #[arg(
-        long,
-        global = true,
-        env = "FLAREDB_ENDPOINTS",
-        hide_env_values = true,
-        help_heading = GLOBAL,
-        value_delimiter = ',',
-        default_value = "127.0.0.1:7440"
-    )]
-    pub(crate) endpoints: Vec<String>,
-
-    /// How long a request may take: 500ms, 5s, 1m
-    #[arg(
-        long,
-        global = true,
-        env = "FLAREDB_TIMEOUT",
-        hide_env_values = true,
-        help_heading = GLOBAL,
-        default_value = "5s",
-        value_parser = duration::parse
-    )]
-    pub(crate) timeout: Duration,
-
-    /// How long connecting may take
-    #[arg(
-        long,
-        global = true,
-        env = "FLAREDB_CONNECT_TIMEOUT",
-        hide_env_values = true,
-        help_heading = GLOBAL,
-        value_name = "TIMEOUT",
-        default_value = "3s",
-        value_parser = duration::parse
-    )]
-    pub(crate) connect_timeout: Duration,
-}
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Get(Get),
@@ -113,6 +73,14 @@ pub(crate) enum Command {
     /// Ask the node whether it takes requests; exit code 5 if not
     #[command(after_help = "Example:\n  rdb health --timeout 1s && echo up")]
     Health,
+    Ping(Ping),
+    /// Show the stores of the cluster, as the placement driver sees them
+    #[command(after_help = "Example:\n  rdb stores --pd 127.0.0.1:7430")]
+    Stores,
+    Tso(Tso),
+    Completions(Completions),
+    #[command(name = "man")]
+    Manual(Manual),
 }
 
 /// Show the record under a key; on a pipe, the exact bytes of its value
@@ -299,8 +267,16 @@ impl Args {
                 false => argument,
             }
         });
-        let read =
-            command.try_get_matches_from_mut(line).and_then(|matches| Self::from_arg_matches(&matches));
+        let read = command.try_get_matches_from_mut(line).and_then(|matches| {
+            let mut args = Self::from_arg_matches(&matches)?;
+            match args.connection.decide(&matches) {
+                true => Ok(args),
+                false => Err(clap::Error::raw(
+                    ErrorKind::ArgumentConflict,
+                    "--endpoints and --pd both lead to the node: give one of them\n",
+                )),
+            }
+        });
         read.map_err(|error| cut_echo(error.with_cmd(&command)))
     }
 }
@@ -383,7 +359,6 @@ fn version(text: &str) -> Result<Version, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::error::ErrorKind;
 
     fn parse(line: &str) -> Result<Args, ErrorKind> {
         Args::try_parse_from(line.split(' ')).map_err(|error| error.kind())
@@ -392,6 +367,23 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_command_line_goes_before_the_environment() {
+        let by_pd = |line: &str| {
+            let matches = Args::command()
+                .mut_args(|argument| argument.env(Resettable::Reset))
+                .try_get_matches_from(line.split(' '))
+                .unwrap();
+            let mut args = Args::from_arg_matches(&matches).unwrap();
+            (args.connection.decide(&matches), args.connection.is_by_pd())
+        };
+        assert_eq!(by_pd("rdb health"), (true, false));
+        assert_eq!(by_pd("rdb --endpoints a health"), (true, false));
+        assert_eq!(by_pd("rdb --pd a health"), (true, true));
+        assert_eq!(by_pd("rdb health --pd a"), (true, true));
+        assert!(!by_pd("rdb --endpoints a health --pd b").0);
     }
 
     #[test]

@@ -19,6 +19,14 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The same, or nothing: `0` in any unit.
+pub(crate) fn parse_or_zero(text: &str) -> Result<Duration, String> {
+    match text {
+        "0" | "0ms" | "0s" => Ok(Duration::ZERO),
+        text => parse(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -29,6 +37,13 @@ mod tests {
         {
             assert_eq!(parse(text), Ok(Duration::from_millis(ms)), "{text}");
         }
+    }
+
+    #[test]
+    fn nothing_is_a_duration_where_it_makes_sense() {
+        assert_eq!(parse_or_zero("0ms"), Ok(Duration::ZERO));
+        assert_eq!(parse_or_zero("2s"), Ok(Duration::from_secs(2)));
+        assert!(parse_or_zero("2").is_err());
     }
 
     #[test]

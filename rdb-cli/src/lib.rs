@@ -5,6 +5,7 @@
 
 mod args;
 mod command;
+mod connection;
 mod count;
 mod destination;
 mod duration;
@@ -21,9 +22,9 @@ mod value;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use rdb_client::{Client, RetryPolicy};
+use rdb_client::RetryPolicy;
 
-use args::{Args, Command, Connection};
+use args::{Args, Command};
 use failure::{Exit, Failure};
 use output::Output;
 
@@ -49,28 +50,34 @@ pub fn main() -> ExitCode {
 async fn run(args: Args) -> Result<(), Failure> {
     args.command.check()?;
     let mut output = Output::stdout(args.print);
-    let client = connect(&args.connection).await?;
     let out = &mut output;
+    let connection = &args.connection;
     match args.command {
-        Command::Get(get) => command::get(&client, get, out).await?,
-        Command::Put(put) => command::put(&client, put, out).await?,
-        Command::Delete(delete) => command::delete(&client, delete, out).await?,
-        Command::Cas(cas) => command::cas(&client, cas, out).await?,
-        Command::Scan(scan) => command::scan(&client, &scan, out).await?,
-        Command::Import(import) => command::import(Arc::new(client), import, out).await?,
-        Command::Export(export) => return command::export(Arc::new(client), export, output).await,
-        Command::Status => command::status(&client, &args.connection.endpoints, out).await?,
-        Command::Health => command::health(&client, out).await?,
+        Command::Get(get) => command::get(&connection.client().await?, get, out).await?,
+        Command::Put(put) => command::put(&connection.client().await?, put, out).await?,
+        Command::Delete(delete) => command::delete(&connection.client().await?, delete, out).await?,
+        Command::Cas(cas) => command::cas(&connection.client().await?, cas, out).await?,
+        Command::Scan(scan) => command::scan(&connection.client().await?, &scan, out).await?,
+        Command::Import(import) => {
+            command::import(Arc::new(connection.client().await?), import, out).await?;
+        }
+        Command::Export(export) => {
+            let client = Arc::new(connection.client().await?);
+            return command::export(client, export, output).await;
+        }
+        Command::Status => {
+            let client = connection.client().await?;
+            command::status(&client, &connection.reached(&client), out).await?;
+        }
+        Command::Health => command::health(&connection.client().await?, out).await?,
+        // A request that is sent again would be measured as a slow one.
+        Command::Ping(ping) => {
+            command::ping(&connection.client_with(RetryPolicy::never()).await?, &ping, out).await?;
+        }
+        Command::Stores => command::stores(&connection.pd().await?, out).await?,
+        Command::Tso(tso) => command::tso(&connection.pd().await?, &tso, out).await?,
+        Command::Completions(shell) => command::completions(&shell, out)?,
+        Command::Manual(manual) => command::manual(&manual, out)?,
     }
     output.finish()
-}
-
-async fn connect(connection: &Connection) -> Result<Client, Failure> {
-    let client = Client::builder()
-        .endpoints(connection.endpoints.iter().map(String::as_str))
-        .timeout(connection.timeout)
-        .connect_timeout(connection.connect_timeout)
-        .retry(RetryPolicy::default())
-        .connect();
-    client.await.map_err(Failure::connect)
 }

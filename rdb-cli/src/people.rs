@@ -18,14 +18,14 @@ pub(crate) fn text(value: &Value) -> String {
 /// The name in words, and the value in the unit that the name ends in; nothing is rounded but the parts of a
 /// second of a longer time.
 pub(crate) fn for_people(name: &str, value: &Value) -> (String, String) {
-    let (name, value) = match (name.strip_suffix("_bytes"), name.strip_suffix("_ms"), value.as_u64()) {
-        (Some(name), _, Some(bytes)) => (name, in_bytes(bytes)),
-        (_, Some(name), Some(ms)) => (name, in_time(ms)),
-        _ => match value {
-            Value::Bool(true) => (name, "yes".to_owned()),
-            Value::Bool(false) => (name, "no".to_owned()),
-            value => (name, text(value)),
-        },
+    let (unit, number) = (name.rsplit_once('_'), value.as_u64());
+    let (name, value) = match (unit, number, value) {
+        (Some((name, "bytes")), Some(bytes), _) => (name, in_bytes(bytes)),
+        (Some((name, "ms")), Some(ms), _) => (name, in_time(ms)),
+        (Some((name, "us")), Some(micros), _) => (name, in_micros(micros)),
+        (_, _, Value::Bool(true)) => (name, "yes".to_owned()),
+        (_, _, Value::Bool(false)) => (name, "no".to_owned()),
+        (_, _, value) => (name, text(value)),
     };
     (name.replace('_', " "), value)
 }
@@ -51,6 +51,15 @@ fn in_time(ms: u64) -> String {
     parts.join(" ")
 }
 
+/// Microseconds, in the largest unit of which it is at least one.
+pub(crate) fn in_micros(micros: u64) -> String {
+    match micros {
+        0..1_000 => format!("{micros} µs"),
+        1_000..1_000_000 => format!("{}.{:03} ms", micros / 1_000, micros % 1_000),
+        _ => format!("{}.{:03} s", micros / 1_000_000, micros / 1_000 % 1_000),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -70,6 +79,9 @@ mod tests {
             ("uptime_ms", json!(192_345), ("uptime", "3 min 12 s")),
             ("uptime_ms", json!(90_061_001), ("uptime", "1 d 1 h")),
             ("uptime_ms", json!(86_400_001), ("uptime", "1 d")),
+            ("p50_us", json!(90), ("p50", "90 µs")),
+            ("max_us", json!(1_050), ("max", "1.050 ms")),
+            ("p99.9_us", json!(2_000_999), ("p99.9", "2.000 s")),
             ("open_scans", json!(3), ("open scans", "3")),
             ("expiry", json!(false), ("expiry", "no")),
             ("watch", json!(true), ("watch", "yes")),

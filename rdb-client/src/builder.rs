@@ -1,9 +1,14 @@
 use std::time::Duration;
 
-use rdb_engine_api::Result;
+use rdb_engine_api::{Error, ErrorKind, Result};
 
 use crate::Client;
+use crate::dialer::{Dialer, Route};
+use crate::discovery::Discovery;
+use crate::endpoint::{DEFAULT_PORT, parse_all};
+use crate::pd::Pd;
 use crate::retry::RetryPolicy;
+use crate::tls::{Tls, TlsConfig};
 
 /// Where a node listens that was not told otherwise.
 const DEFAULT_ENDPOINT: &str = "127.0.0.1:7440";
@@ -31,6 +36,9 @@ const DEFAULT_ENDPOINT: &str = "127.0.0.1:7440";
 #[derive(Clone, Debug)]
 pub struct ClientBuilder {
     pub(crate) endpoints: Vec<String>,
+    pub(crate) tls: Option<TlsConfig>,
+    pd: Vec<String>,
+    pd_tls: Option<TlsConfig>,
     pub(crate) timeout: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) retry: RetryPolicy,
@@ -44,6 +52,9 @@ impl ClientBuilder {
     pub(crate) fn new() -> Self {
         Self {
             endpoints: Vec::new(),
+            tls: None,
+            pd: Vec::new(),
+            pd_tls: None,
             timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(3),
             retry: RetryPolicy::default(),
@@ -54,9 +65,10 @@ impl ClientBuilder {
         }
     }
 
-    /// Adds an address of the node: `host:port`, `http://host:port`, or `host` alone for port 7440. Several
-    /// are addresses of the SAME node, tried in this order whenever a connection is made. Without any,
-    /// `127.0.0.1:7440`.
+    /// Adds an address of the node: `host:port`, `http://host:port`, `https://host:port`, or `host` alone for
+    /// port 7440. Several are addresses of the SAME node, tried in this order whenever a connection is made.
+    /// Without any, `127.0.0.1:7440`. `https://` is by TLS with the system's authorities, unless
+    /// [`tls`](Self::tls) says more.
     #[must_use]
     pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
         self.endpoints.push(endpoint.into());
@@ -67,6 +79,30 @@ impl ClientBuilder {
     #[must_use]
     pub fn endpoints<S: Into<String>>(mut self, endpoints: impl IntoIterator<Item = S>) -> Self {
         self.endpoints.extend(endpoints.into_iter().map(Into::into));
+        self
+    }
+
+    /// Encrypts the connection.
+    #[must_use]
+    pub fn tls(mut self, tls: TlsConfig) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Finds the node by asking the placement driver at these addresses, which are all its own and tried in
+    /// this order; instead of endpoints. It is asked whenever a connection to the node is made, so that the
+    /// client follows a node that comes back at another address. While it is gone, the node is looked for
+    /// where it was last; one of another cluster than the first is refused.
+    #[must_use]
+    pub fn pd<S: Into<String>>(mut self, addresses: impl IntoIterator<Item = S>) -> Self {
+        self.pd.extend(addresses.into_iter().map(Into::into));
+        self
+    }
+
+    /// Encrypts the connection to the placement driver; as [`tls`](Self::tls) says, where this does not.
+    #[must_use]
+    pub fn pd_tls(mut self, tls: TlsConfig) -> Self {
+        self.pd_tls = Some(tls);
         self
     }
 
@@ -115,14 +151,38 @@ impl ClientBuilder {
         self.connect_timeout.min(self.timeout)
     }
 
+    /// What makes the connections to the node. All files are read before anything is dialled.
+    pub(crate) async fn dialer(&self) -> Result<Dialer> {
+        if self.pd.is_empty() {
+            return self.fixed(DEFAULT_PORT);
+        }
+        if !self.endpoints.is_empty() {
+            let message = "either endpoints or a placement driver leads to the node, not both";
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        let tls = self.tls.clone().map(Tls::load).transpose()?;
+        let mut pd = Self { endpoints: self.pd.clone(), pd: Vec::new(), ..self.clone() };
+        pd.tls = self.pd_tls.clone().or(pd.tls);
+        let discovery = Discovery::new(Pd::open(pd).await?);
+        Ok(Dialer::new(Route::Discovered(discovery), tls, self.dial_limit()))
+    }
+
+    /// What makes the connections to the server at these endpoints.
+    pub(crate) fn fixed(&self, default_port: u16) -> Result<Dialer> {
+        let (endpoints, tls) = parse_all(&self.endpoints, default_port, self.tls.clone())?;
+        let tls = tls.map(Tls::load).transpose()?;
+        Ok(Dialer::new(Route::Fixed(endpoints), tls, self.dial_limit()))
+    }
+
     /// Connects, and asks the node what it is.
     ///
     /// # Errors
     /// [`Unavailable`](crate::ErrorKind::Unavailable) where no endpoint answers within the connect timeout;
-    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for what is no endpoint;
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for what is no endpoint, files that cannot be
+    /// used, and a server that speaks TLS where the client does not, or the other way round;
     /// [`Unsupported`](crate::ErrorKind::Unsupported) where something else than a FlareDB node answers.
     pub async fn connect(mut self) -> Result<Client> {
-        if self.endpoints.is_empty() {
+        if self.endpoints.is_empty() && self.pd.is_empty() {
             self.endpoints.push(DEFAULT_ENDPOINT.to_owned());
         }
         Client::open(self).await

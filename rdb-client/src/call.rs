@@ -6,8 +6,10 @@ use rdb_engine_api::{Error, ErrorKind, Result};
 use rdb_proto::{Call, from_status};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Request, Response, Status, TimeoutExpired};
+use tracing::Instrument as _;
 
 use crate::flight::Flight;
+use crate::request::{self, CURRENT};
 use crate::retry::RetryPolicy;
 
 /// When a request must be done.
@@ -66,6 +68,7 @@ where
     let flight = Flight::default();
     let mut request = Request::new(message);
     request.extensions_mut().insert(flight.clone());
+    request::Request::current().mark(&mut request);
     if tell == Tell::Deadline {
         request.set_timeout(deadline.left());
     }
@@ -78,8 +81,27 @@ where
 }
 
 /// Repeats what certainly did nothing, as often as the policy and the deadline allow. `prepare` makes the
-/// attempt, and answers none where it is too late for another.
+/// attempt, and answers none where it is too late for another. All attempts are one request, with one id.
 pub(crate) async fn repeat<T, Fut>(
+    policy: &RetryPolicy,
+    deadline: Deadline,
+    mut prepare: impl FnMut() -> Option<Fut>,
+) -> Result<T>
+where
+    Fut: Future<Output = Result<T>>,
+{
+    let request = request::Request::begin();
+    let mut attempts = 0;
+    let counted = || {
+        attempts += 1;
+        prepare()
+    };
+    let attempted = CURRENT.scope(request.clone(), attempt_often(policy, deadline, counted));
+    let result = attempted.instrument(request.span().clone()).await;
+    request.end(attempts, result)
+}
+
+async fn attempt_often<T, Fut>(
     policy: &RetryPolicy,
     deadline: Deadline,
     mut prepare: impl FnMut() -> Option<Fut>,

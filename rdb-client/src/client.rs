@@ -3,28 +3,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hyper_util::rt::TokioIo;
 use parking_lot::RwLock;
 use prost::Message;
 use rdb_engine_api::{
-    Batch, ChangeStream, Engine, EngineInfo, EntryStream, Error, ErrorKind, Key, Outcome, Record, Result,
-    Scan, Session, SessionOptions, View, Watch, WriteOptions,
+    Batch, ChangeStream, Commit, Engine, EngineInfo, EntryStream, Error, ErrorKind, Key, Metric, Outcome,
+    Record, Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
 };
 use rdb_proto::Call;
 use rdb_proto::ScanPart;
 use rdb_proto::kv::v1::{self, kv_client::KvClient, node_client::NodeClient};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::transport;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::builder::ClientBuilder;
 use crate::call::{Deadline, Tell, attempt, repeat};
-use crate::endpoint::{Endpoint, dial, speaks_http2};
+use crate::dialer::Dialer;
 use crate::node::{Health, NodeStatus};
 use crate::retry::RetryPolicy;
 use crate::scan::{ScanParts, malformed};
 use crate::wire::Wire;
+
+/// What is said of a server that is something else.
+const NO_NODE: &str = "cannot connect: no FlareDB node answers there";
 
 /// A FlareDB node, as an [`Engine`].
 ///
@@ -47,7 +48,7 @@ struct Shared {
     closing: CancellationToken,
     /// The writes that `close` has to wait for.
     writes: TaskTracker,
-    endpoints: Vec<Endpoint>,
+    dialer: Arc<Dialer>,
     retry: RetryPolicy,
     info: EngineInfo,
     server_version: String,
@@ -69,24 +70,25 @@ impl Client {
     }
 
     pub(crate) async fn open(settings: ClientBuilder) -> Result<Self> {
-        let endpoints: Vec<_> =
-            settings.endpoints.iter().map(|text| Endpoint::parse(text)).collect::<Result<_>>()?;
-        let wire = wire(&settings, &endpoints)?;
         let deadline = Deadline::after(settings.dial_limit());
+        let dialer = Arc::new(settings.dialer().await?);
+        let cannot = |kind, message| Error::new(kind, message).with("endpoints", format_args!("{dialer}"));
+        // Ahead of the first request, which would know of a failure no more than its text.
+        let prepared = dialer.prepare().await.map_err(|error| match error.kind() {
+            ErrorKind::Unsupported => cannot(error.kind(), NO_NODE).because(error),
+            kind => cannot(kind, "cannot connect").because(error),
+        });
+        prepared?;
+        let reached = dialer.reached().ok_or_else(|| malformed("there is no endpoint"))?;
+        let wire = Wire::new(&settings, &dialer, &reached)?;
         let mut node = NodeClient::new(wire.clone());
         let info = attempt(Call::Read, deadline, Tell::Deadline, v1::InfoRequest {}, |request| async move {
             node.info(request).await
         });
-        let info = match info.await {
-            Ok(info) => info,
-            Err(error) => {
-                let (kind, message) = match is_stranger(&error, &endpoints, deadline).await {
-                    true => (ErrorKind::Unsupported, "cannot connect: no FlareDB node answers there"),
-                    false => (error.kind(), "cannot connect"),
-                };
-                return Err(Error::new(kind, message).with("endpoints", Names(&endpoints)).because(error));
-            }
-        };
+        let info = info.await.map_err(|error| match error.kind() {
+            ErrorKind::Unsupported => cannot(error.kind(), NO_NODE).because(error),
+            kind => cannot(kind, "cannot connect").because(error),
+        })?;
         let engine = info.engine.ok_or_else(|| malformed("node does not say what it is"))?;
         let mut engine = EngineInfo::try_from(engine)?;
         // What the node can do and this client cannot carry, this engine does not do (C18).
@@ -96,7 +98,7 @@ impl Client {
             wire: RwLock::new(Some(wire)),
             closing: CancellationToken::new(),
             writes: TaskTracker::new(),
-            endpoints,
+            dialer,
             retry: settings.retry,
             info: engine,
             server_version: info.server_version,
@@ -114,6 +116,11 @@ impl Client {
     /// The version of the server, as it was when the client connected.
     pub fn server_version(&self) -> &str {
         &self.shared.server_version
+    }
+
+    /// The address of the node, as host and port: where the last connection led.
+    pub fn endpoint(&self) -> String {
+        self.shared.dialer.reached().map(|endpoint| endpoint.to_string()).unwrap_or_default()
     }
 
     /// The longest message that the node takes and sends, in bytes, as it was when the client connected.
@@ -196,6 +203,11 @@ impl Engine for Client {
         &self.shared.info
     }
 
+    /// Nothing: what the node's engine counts is at the node's operations address.
+    fn metrics(&self) -> Vec<Metric> {
+        Vec::new()
+    }
+
     async fn get(&self, key: &Key) -> Result<Option<Record>> {
         let answer = self
             .read(v1::GetRequest::from(key), |wire, request| async move { self.kv(wire).get(request).await });
@@ -273,6 +285,11 @@ impl Engine for Client {
         Err(Error::new(ErrorKind::Unsupported, "client does not carry sessions"))
     }
 
+    /// Not carried over the wire yet (C18).
+    async fn restore(&self, _view: View<EntryStream>) -> Result<Commit> {
+        Err(Error::new(ErrorKind::Unsupported, "client does not carry restores"))
+    }
+
     /// Waits for the writes of this client and its clones, ends their scans, and lets the connection go.
     /// What is asked of any of them afterwards answers [`Closed`](ErrorKind::Closed). The node goes on.
     async fn close(&self) -> Result<()> {
@@ -287,7 +304,7 @@ impl Engine for Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("endpoints", &format_args!("{}", Names(&self.shared.endpoints)))
+            .field("endpoints", &format_args!("{}", self.shared.dialer))
             .field("engine", &self.shared.info.name)
             .field("timeout", &self.timeout)
             .field("closed", &self.shared.closing.is_cancelled())
@@ -295,51 +312,6 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Endpoints, separated by commas.
-struct Names<'a>(&'a [Endpoint]);
-
-impl fmt::Display for Names<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, endpoint) in self.0.iter().enumerate() {
-            write!(f, "{}{endpoint}", if place == 0 { "" } else { "," })?;
-        }
-        Ok(())
-    }
-}
-
-/// Whether what failed to say what it is certainly is no FlareDB node.
-async fn is_stranger(error: &Error, endpoints: &[Endpoint], deadline: Deadline) -> bool {
-    match error.kind() {
-        ErrorKind::Unsupported => true,
-        // The error does not tell: a connection that breaks over an answer that is no HTTP/2 may take the
-        // request with it before anyone knows why. So the answer itself is looked at.
-        ErrorKind::Unavailable => {
-            let look = async { Ok(speaks_http2(endpoints, deadline.left()).await.unwrap_or(true)) };
-            matches!(deadline.bound(look).await, Ok(false))
-        }
-        _ => false,
-    }
-}
-
 pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "client is closed")
-}
-
-/// Prepares the connection. Nothing is sent before the first request.
-fn wire(settings: &ClientBuilder, endpoints: &[Endpoint]) -> Result<Wire> {
-    let first = endpoints.first().ok_or_else(|| malformed("there is no endpoint"))?;
-    let channel = transport::Endpoint::from(first.uri()?)
-        .user_agent(concat!("flaredb-rust/", env!("CARGO_PKG_VERSION")))
-        .map_err(|error| malformed("cannot name the client").because(error))?
-        .http2_keep_alive_interval(settings.keepalive_interval)
-        .keep_alive_timeout(settings.keepalive_timeout)
-        .keep_alive_while_idle(true)
-        .initial_stream_window_size(settings.stream_window_bytes)
-        .initial_connection_window_size(settings.connection_window_bytes);
-    let (endpoints, limit) = (Arc::<[Endpoint]>::from(endpoints), settings.dial_limit());
-    let connector = tower::service_fn(move |_| {
-        let endpoints = Arc::clone(&endpoints);
-        async move { dial(&endpoints, limit).await.map(TokioIo::new) }
-    });
-    Ok(Wire(channel.connect_with_connector_lazy(connector)))
 }

@@ -63,26 +63,59 @@
 //!     view.data.try_fold(0, async |sum, chunk| Ok(sum + chunk.len())).await
 //! }
 //! ```
+//!
+//! # A cluster
+//!
+//! [`ClientBuilder::pd`] finds the node by its placement driver, and follows it to another address. [`Pd`] is
+//! the placement driver itself: timestamps, ids, and the stores of the cluster. [`TlsConfig`] encrypts the
+//! connections to both.
+//!
+//! ```no_run
+//! use rdb_client::{Client, Pd};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> rdb_client::Result<()> {
+//! let client = Client::builder().pd(["127.0.0.1:7430"]).connect().await?;
+//! let pd = Pd::connect("127.0.0.1:7430").await?;
+//! println!("{} is at {}, and it is {}", pd.cluster_id(), client.endpoint(), pd.timestamp().await?.rfc3339());
+//! # Ok(())
+//! # }
+//! ```
 
 mod builder;
 mod call;
+mod civil;
 mod client;
+mod dialer;
+mod discovery;
 mod endpoint;
 mod flight;
+mod handshake;
 mod node;
+mod pd;
+mod request;
 mod retry;
 mod scan;
+mod stream;
+mod timestamp;
+mod tls;
 mod wire;
 
 pub use builder::ClientBuilder;
 pub use client::Client;
 pub use node::{Health, NodeState, NodeStatus};
+pub use pd::{
+    Location, Pd, PdBuilder, Registration, Store, StoreActivity, StoreIdentity, StoreInfo, StoreState,
+};
 pub use retry::RetryPolicy;
+pub use timestamp::{Timestamp, Timestamps};
+pub use tls::{Pem, TlsConfig};
 
 // All that an application needs besides, so that it depends on this crate alone.
 pub use bytes::Bytes;
 pub use rdb_engine_api::{
     Batch, Capabilities, ChangeStream, Commit, Condition, Conflict, Direction, Durability, Engine, EngineExt,
-    EngineInfo, Entry, EntryStream, Error, ErrorKind, Key, KeyRange, Limits, MAX_KEY_BYTES, Op, Outcome,
-    Projection, Record, Result, Scan, Session, SessionOptions, Stamp, Version, View, Watch, WriteOptions,
+    EngineInfo, Entry, EntryStream, Error, ErrorKind, Key, KeyRange, Limits, MAX_KEY_BYTES, Metric,
+    MetricUnit, MetricValue, Op, Outcome, Projection, Record, Result, Scan, Session, SessionOptions, Stamp,
+    Version, View, Watch, WriteOptions,
 };

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)] // a helper of a test that panics has failed it
 
+mod cluster;
 mod fake;
+mod requests;
+mod tls;
 
 use std::time::Duration;
 

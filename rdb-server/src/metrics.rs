@@ -36,6 +36,17 @@ impl Ending {
         }
     }
 
+    /// For the label `outcome` of latencies, which are too many series to be told apart by code.
+    const OUTCOMES: [&str; 3] = ["ok", "failed", "cancelled"];
+
+    const fn outcome(self) -> usize {
+        match self {
+            Self::Ok => 0,
+            Self::Failed(_) => 1,
+            Self::Cancelled => 2,
+        }
+    }
+
     fn place(self) -> usize {
         Self::all().position(|other| other == self).unwrap_or(0)
     }
@@ -90,7 +101,8 @@ pub(crate) struct Metrics {
     registry: Registry,
     /// By the method's place and the ending's: looked up by place, since requests are many.
     requests: Vec<[Counter; Ending::COUNT]>,
-    seconds: Vec<Histogram>,
+    /// By method and outcome.
+    seconds: Vec<[Histogram; Ending::OUTCOMES.len()]>,
     pub(crate) in_flight: Gauge,
     pub(crate) in_flight_bytes: Gauge,
     pub(crate) unsent_bytes: Gauge,
@@ -122,15 +134,19 @@ impl Metrics {
 
         // From 50 microseconds to 13 seconds.
         let buckets: fn() -> Histogram = || Histogram::new(exponential_buckets(0.000_05, 2.0, 19));
-        let by_method =
-            Family::<[(&str, &str); 1], Histogram, fn() -> Histogram>::new_with_constructor(buckets);
-        let seconds = methods.iter().map(|method| by_method.get_or_create_owned(&[("method", method.name)]));
+        let by_outcome =
+            Family::<[(&str, &str); 2], Histogram, fn() -> Histogram>::new_with_constructor(buckets);
+        let seconds = methods.iter().map(|method| {
+            Ending::OUTCOMES.map(|outcome| {
+                by_outcome.get_or_create_owned(&[("method", method.name), ("outcome", outcome)])
+            })
+        });
         let seconds = seconds.collect();
         registry.register_with_unit(
             "request_duration",
             "From a request's arrival to its answer, for a stream to its end",
             Unit::Seconds,
-            by_method,
+            by_outcome,
         );
 
         let mut gauge = |name: &str, help: &str| {
@@ -191,7 +207,7 @@ impl Metrics {
     /// Counts a request of the method at a place.
     pub(crate) fn ended(&self, method: usize, ending: Ending, after: Duration) {
         self.requests[method][ending.place()].inc();
-        self.seconds[method].observe(after.as_secs_f64());
+        self.seconds[method][ending.outcome()].observe(after.as_secs_f64());
     }
 
     /// Counts something that there was no room for.

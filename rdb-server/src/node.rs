@@ -2,17 +2,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
 use rdb_engine_api::{Engine, Result};
 use rdb_proto::FILE_DESCRIPTOR_SET;
 use rdb_proto::kv::v1::kv_server::{self, KvServer};
 use rdb_proto::kv::v1::node_server::{self, NodeServer};
 use tonic::service::Routes;
 
-use crate::NodeConfig;
 use crate::kv::KvService;
 use crate::method::Method;
 use crate::node_service::NodeService;
 use crate::server::{Bound, Server, Services};
+use crate::{EngineMetrics, NodeConfig};
 
 /// The methods of a node.
 const METHODS: [Method; 9] = [
@@ -41,7 +42,17 @@ pub async fn serve(engine: Arc<dyn Engine>, config: NodeConfig) -> Result<Node> 
 /// # Errors
 /// As of [`Bound::serve`]. The engine stays open then.
 pub async fn serve_on(bound: Bound, engine: Arc<dyn Engine>) -> Result<Node> {
+    serve_with(bound, engine, |_| {}).await
+}
+
+/// Serves an engine, with more on the node's metrics.
+pub(crate) async fn serve_with(
+    bound: Bound,
+    engine: Arc<dyn Engine>,
+    register: impl FnOnce(&mut Registry),
+) -> Result<Node> {
     let mut services = Services::new();
+    register(&mut services.registry);
     let info = engine.info();
     services.registry.register(
         "build",
@@ -50,8 +61,11 @@ pub async fn serve_on(bound: Bound, engine: Arc<dyn Engine>) -> Result<Node> {
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
             ("engine", info.name.clone()),
             ("format", info.format.to_string()),
+            ("profile", if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned()),
+            ("target", format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS)),
         ]),
     );
+    EngineMetrics::register(Arc::clone(&engine), &mut services.registry);
     services.limits = vec![
         ("max_value_bytes", info.limits.max_value_bytes),
         ("max_batch_len", info.limits.max_batch_len),

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::Connection;
+use crate::exposition;
 use crate::handshake::{Failure, begin};
 use crate::reload::Tls;
 use crate::state::{Readiness, State};
@@ -63,12 +64,10 @@ fn answer(request: &Request<Incoming>, state: &State) -> Response<String> {
             Readiness::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"),
             Readiness::EngineClosed => text(StatusCode::SERVICE_UNAVAILABLE, "engine is closed\n"),
         },
-        "/metrics" => match state.metrics.text() {
-            Ok(metrics) => {
+        "/metrics" => match exposition::scrape(request.headers(), state) {
+            Ok((metrics, kind)) => {
                 let mut response = text(StatusCode::OK, metrics);
-                let kind =
-                    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-                response.headers_mut().insert(CONTENT_TYPE, kind);
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
                 response
             }
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{}\n", error.report())),

@@ -3,11 +3,19 @@
 mod export;
 mod import;
 mod node;
+mod paper;
+mod ping;
 mod read;
+mod stores;
+mod tso;
 mod write;
 
 pub(crate) use export::export;
 pub(crate) use import::import;
 pub(crate) use node::{health, status};
+pub(crate) use paper::{Completions, Manual, completions, manual};
+pub(crate) use ping::{Ping, ping};
 pub(crate) use read::{get, scan};
+pub(crate) use stores::stores;
+pub(crate) use tso::{Tso, tso};
 pub(crate) use write::{cas, delete, put};

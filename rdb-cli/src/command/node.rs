@@ -7,7 +7,7 @@ use crate::failure::{Exit, Failure};
 use crate::output::Output;
 
 /// Shows what a node is and how it fares.
-pub(crate) async fn status(client: &Client, endpoints: &[String], out: &mut Output) -> Result<(), Failure> {
+pub(crate) async fn status(client: &Client, endpoints: &str, out: &mut Output) -> Result<(), Failure> {
     let status = client.node_status().await?;
     let EngineInfo { name, format, capabilities, default_durability, best_durability, limits, .. } =
         client.info();
@@ -26,7 +26,7 @@ pub(crate) async fn status(client: &Client, endpoints: &[String], out: &mut Outp
     // The names are those of the node's own answers; programs rely on them.
     out.sections(&[
         &[
-            ("endpoints", json!(endpoints.join(","))),
+            ("endpoints", json!(endpoints)),
             ("state", json!(status.state.to_string())),
             ("server_version", json!(client.server_version())),
             ("uptime_ms", json!(ms(status.uptime))),

@@ -86,7 +86,8 @@ pub(crate) fn start_through<S: AsRef<OsStr>>(
 }
 
 fn begin<S: AsRef<OsStr>>(mut command: Command, endpoint: &str, args: impl IntoIterator<Item = S>) -> Child {
-    for name in ["PRINT", "TIMEOUT", "CONNECT_TIMEOUT"] {
+    let tls = ["TLS", "TLS_CA", "TLS_CERT", "TLS_KEY", "TLS_SERVER_NAME"];
+    for name in ["PD", "PRINT", "TIMEOUT", "CONNECT_TIMEOUT"].into_iter().chain(tls) {
         command.env_remove(format!("FLAREDB_{name}"));
     }
     command

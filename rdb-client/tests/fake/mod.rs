@@ -1,5 +1,9 @@
 //! A node that does as it is told: it hangs, fails, lies, and breaks connections.
 
+pub(crate) mod certificates;
+pub(crate) mod pd;
+pub(crate) mod relay;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -57,6 +61,7 @@ struct Orders {
     scan: Mutex<(Vec<v1::ScanResponse>, After)>,
     arrivals: Mutex<Vec<&'static str>>,
     timeouts: Mutex<Vec<Option<String>>>,
+    request_ids: Mutex<Vec<Option<String>>>,
     waits: Mutex<Vec<Option<u64>>>,
     scans_open: Arc<()>,
     /// Breaks the connections of the present.
@@ -71,6 +76,7 @@ impl Fake {
             scan: Mutex::new((Vec::new(), After::Finish)),
             arrivals: Mutex::default(),
             timeouts: Mutex::default(),
+            request_ids: Mutex::default(),
             waits: Mutex::default(),
             scans_open: Arc::default(),
             cut: Mutex::default(),
@@ -112,6 +118,7 @@ impl Fake {
     /// Orders what to do with the next requests.
     pub(crate) fn order(&self, acts: impl IntoIterator<Item = Act>) {
         *self.orders.acts.lock() = acts.into_iter().collect();
+        self.orders.request_ids.lock().clear();
         self.orders.arrivals.lock().clear();
     }
 
@@ -134,6 +141,11 @@ impl Fake {
     /// The deadlines that requests told, as they came.
     pub(crate) fn timeouts(&self) -> Vec<Option<String>> {
         self.orders.timeouts.lock().clone()
+    }
+
+    /// The ids of the requests, as they came.
+    pub(crate) fn request_ids(&self) -> Vec<Option<String>> {
+        self.orders.request_ids.lock().clone()
     }
 
     /// The waits that writes told, in milliseconds.
@@ -169,8 +181,9 @@ impl Service {
     where
         Res: Default,
     {
-        let timeout = request.metadata().get("grpc-timeout").map(|value| value.to_str().unwrap().to_owned());
-        self.0.timeouts.lock().push(timeout);
+        let told = |name| request.metadata().get(name).map(|value| value.to_str().unwrap().to_owned());
+        self.0.timeouts.lock().push(told("grpc-timeout"));
+        self.0.request_ids.lock().push(told("x-request-id"));
         self.0.arrivals.lock().push(name);
         let act = self.0.acts.lock().pop_front().unwrap_or(Act::Answer);
         match act {
