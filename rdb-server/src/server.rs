@@ -135,7 +135,7 @@ impl Bound {
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) where the longest message is above the bytes in flight;
     /// [`Internal`](ErrorKind::Internal) where the definitions cannot be read. Nothing is closed then.
     pub async fn serve(self, services: Services) -> Result<Server> {
-        let Self { config, tls, listener, addr, ops_listener, ops_addr } = self;
+        let Self { mut config, tls, listener, addr, ops_listener, ops_addr } = self;
         let Services {
             routes,
             methods,
@@ -149,9 +149,8 @@ impl Bound {
         } = services;
         let max_message_bytes = config.max_message_bytes.unwrap_or(max_message_bytes);
         config.check_message(max_message_bytes)?;
-        let max_connections = max_connections(&config);
+        config.max_connections = max_connections(&config);
         let numbers = config.numbers().into_iter().map(|(name, number)| match name {
-            "max_connections" => (name, max_connections),
             "max_message_bytes" => (name, max_message_bytes),
             _ => (name, number),
         });
@@ -201,7 +200,13 @@ impl Bound {
             }
         };
         let errors = state.metrics.accept_errors.clone();
-        tasks.spawn(accept(listener, max_connections, state.draining.clone(), errors.clone(), on_connection));
+        tasks.spawn(accept(
+            listener,
+            state.config.max_connections,
+            state.draining.clone(),
+            errors.clone(),
+            on_connection,
+        ));
 
         let stop_ops = CancellationToken::new();
         let on_ops_connection = {

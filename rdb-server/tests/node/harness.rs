@@ -76,9 +76,21 @@ fn has_details(status: &Status) -> bool {
 
 /// Asks over HTTP; returns the status and the body.
 pub(crate) async fn http(addr: SocketAddr, method: &str, path: &str) -> (u16, String) {
+    http_accepting(addr, method, path, "*/*").await
+}
+
+/// The same, with the content type that is asked for.
+pub(crate) async fn http_accepting(
+    addr: SocketAddr,
+    method: &str,
+    path: &str,
+    accept: &str,
+) -> (u16, String) {
     let exchange = async {
         let mut stream = TcpStream::connect(addr).await?;
-        let request = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\naccept: {accept}\r\nconnection: close\r\n\r\n"
+        );
         stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;

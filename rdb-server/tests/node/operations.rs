@@ -13,7 +13,7 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
-use crate::harness::{channel, get, http, put, served, write_error};
+use crate::harness::{channel, get, http, http_accepting, put, served, write_error};
 
 async fn health(client: &mut HealthClient<Channel>, service: &str) -> ServingStatus {
     let request = HealthCheckRequest { service: service.to_owned() };
@@ -83,14 +83,15 @@ async fn reflection_lists_every_service_and_serves_its_comments() {
 async fn metrics_are_openmetrics_text_and_count_what_happened() {
     let mut served = served(|_| {}).await;
     let _ = served.kv.put(put("k", "v")).await.unwrap();
-    let (status, text) = http(served.node.ops_addr(), "GET", "/metrics").await;
+    let accept = "application/openmetrics-text";
+    let (status, text) = http_accepting(served.node.ops_addr(), "GET", "/metrics", accept).await;
     assert_eq!(status, 200);
     assert!(text.ends_with("# EOF\n"));
     let mut samples = HashSet::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (series, value) = line.rsplit_once(' ').unwrap();
         assert!(value.parse::<f64>().is_ok(), "{line}");
-        assert!(series.starts_with("flaredb_"), "{line}");
+        assert!(series.starts_with("flaredb_") || series.starts_with("process_"), "{line}");
         assert!(samples.insert(series), "twice: {line}");
     }
     for line in [
