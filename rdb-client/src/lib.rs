@@ -70,6 +70,7 @@ mod client;
 mod endpoint;
 mod flight;
 mod node;
+mod restore;
 mod retry;
 mod scan;
 mod wire;

@@ -38,6 +38,7 @@ mod metrics;
 mod node;
 mod node_service;
 mod ops;
+mod restore;
 mod run;
 mod scan;
 mod server;
