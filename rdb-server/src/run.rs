@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tracing_subscriber::EnvFilter;
 
 use crate::service::{Bound, Server};
-use crate::{Node, NodeConfig, serve_on, systemd};
+use crate::{Node, NodeConfig, raise_descriptor_limit, serve_on, systemd};
 
 /// Is the whole of a node's program: opens an engine, serves it, and ends in order at SIGTERM or Ctrl-C. What it
 /// returns is for `main` to return at once.
@@ -24,6 +24,7 @@ use crate::{Node, NodeConfig, serve_on, systemd};
 /// - An error goes to standard error and makes the exit code 1.
 /// - systemd, where it waits to be told (`Type=notify`), is told when clients can connect and when the end begins,
 ///   and gets the signs of life that it asks for (`WatchdogSec=`).
+/// - The process may open as many files as its hard limit has room for ([`raise_descriptor_limit`]).
 /// - Logs go to the process's tracing subscriber; where none is set, to standard error, as `RUST_LOG` says, else
 ///   from `info` on.
 ///
@@ -94,6 +95,9 @@ pub fn run_with<S: Serving>(
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .try_init();
+    if let Err(error) = raise_descriptor_limit() {
+        tracing::warn!(error = error.report(), "going on with the limit as it is");
+    }
     let runtime = runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
