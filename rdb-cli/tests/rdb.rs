@@ -277,7 +277,7 @@ async fn a_command_line_that_makes_no_sense_is_code_2() {
         "cas k - --expect -",
         "cas k --delete --absent",
         "--endpoints no:port get k",
-        "--endpoints https://127.0.0.1:1 get k",
+        "--endpoints ftp://127.0.0.1:1 get k",
         "scan --prefix a --from b",
         "import -",
         "export",

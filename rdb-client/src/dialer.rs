@@ -1,13 +1,16 @@
 use std::fmt;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use rdb_engine_api::{Error, ErrorKind, Result};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use crate::discovery::Discovery;
 use crate::endpoint::{Endpoint, Names};
+use crate::handshake;
 use crate::stream::Stream;
 use crate::tls::Tls;
 
@@ -109,14 +112,33 @@ impl Dialer {
     }
 
     async fn one(&self, endpoint: &Endpoint) -> Result<Stream> {
-        let stream = endpoint.dial().await.map_err(|error| {
-            // The text alone says it all.
-            Error::new(ErrorKind::Unavailable, error.to_string())
-        })?;
-        match &self.tls {
-            Some(tls) => Stream::greet(Box::new(tls.handshake(stream, endpoint.host()).await?), true).await,
-            None => Stream::greet(Box::new(stream), false).await,
+        let stream = plain(endpoint).await?;
+        let Some(tls) = &self.tls else {
+            return Stream::greet(Box::new(stream), false).await;
+        };
+        match tls.handshake(stream, endpoint.host()).await? {
+            Ok(stream) => Stream::greet(Box::new(stream), true).await,
+            // Many servers in plain text end a connection that begins with what they do not understand.
+            Err(error) if is_ended(&error) && speaks_plain(endpoint).await => Err(handshake::no_tls()),
+            Err(error) => Err(handshake::failed(&error, "connection broke in the TLS handshake")),
         }
+    }
+}
+
+async fn plain(endpoint: &Endpoint) -> Result<TcpStream> {
+    // The text alone says it all.
+    endpoint.dial().await.map_err(|error| Error::new(ErrorKind::Unavailable, error.to_string()))
+}
+
+fn is_ended(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
+}
+
+/// Whether a greeting in plain text, which tells nobody anything, is answered.
+async fn speaks_plain(endpoint: &Endpoint) -> bool {
+    match plain(endpoint).await {
+        Ok(stream) => Stream::greet(Box::new(stream), false).await.is_ok(),
+        Err(_) => false,
     }
 }
 

@@ -20,10 +20,7 @@ fn because_of_tls(error: &TlsError) -> Error {
     match error {
         TlsError::InvalidCertificate(reason) => bad_certificate(reason),
         TlsError::AlertReceived(alert) => refused(*alert),
-        TlsError::InvalidMessage(_) => {
-            let message = "server does not speak TLS: use http://, or leave out what asks for TLS";
-            Error::new(ErrorKind::InvalidArgument, message)
-        }
+        TlsError::InvalidMessage(_) => no_tls(),
         TlsError::NoApplicationProtocol => no_http2(),
         other => unavailable("cannot agree on TLS with the server").because(other.to_string()),
     }
@@ -95,6 +92,12 @@ fn refused(alert: AlertDescription) -> Error {
         AlertDescription::NoApplicationProtocol => no_http2(),
         other => unavailable("server refuses the TLS handshake").with("alert", format_args!("{other:?}")),
     }
+}
+
+/// A server in plain text.
+pub(crate) fn no_tls() -> Error {
+    let message = "server does not speak TLS: use http://, or leave out what asks for TLS";
+    Error::new(ErrorKind::InvalidArgument, message)
 }
 
 fn no_http2() -> Error {

@@ -13,8 +13,6 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::handshake;
-
 /// How a connection is encrypted, whom the client trusts, and how it proves who it is.
 ///
 /// Without anything, the server's certificate must come from an authority that the system trusts.
@@ -162,8 +160,12 @@ impl Tls {
         Ok(Self(Arc::new(Shared { config, server_name, loaded })))
     }
 
-    /// Agrees with the server on the other side.
-    pub(crate) async fn handshake(&self, stream: TcpStream, host: &str) -> Result<TlsStream<TcpStream>> {
+    /// Agrees with the server on the other side, if the name to expect of it is one.
+    pub(crate) async fn handshake(
+        &self,
+        stream: TcpStream,
+        host: &str,
+    ) -> Result<io::Result<TlsStream<TcpStream>>> {
         let shared = Arc::clone(&self.0);
         let client = match tokio::task::spawn_blocking(move || shared.current()).await {
             Ok(client) => client,
@@ -174,8 +176,7 @@ impl Tls {
             None => ServerName::try_from(host.to_owned())
                 .map_err(|_| invalid("endpoint is no host name").with("host", host))?,
         };
-        let stream = TlsConnector::from(client).connect(name, stream).await;
-        stream.map_err(|error| handshake::failed(&error, "connection broke in the TLS handshake"))
+        Ok(TlsConnector::from(client).connect(name, stream).await)
     }
 }
 

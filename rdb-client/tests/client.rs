@@ -4,6 +4,7 @@
 
 mod cluster;
 mod fake;
+mod requests;
 mod tls;
 
 use std::time::Duration;

@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
+use crate::config::check_time;
 use crate::metrics::OracleMetrics;
 use crate::timestamp::{MAX_COUNT, MAX_MS, first_of, ms_of};
 use crate::window::{Claimed, Window};
@@ -30,6 +31,13 @@ pub struct OracleOptions {
 impl Default for OracleOptions {
     fn default() -> Self {
         Self { window: Duration::from_secs(3), patience: Duration::from_secs(5) }
+    }
+}
+
+impl OracleOptions {
+    pub(crate) fn check(&self) -> Result<()> {
+        check_time("window", self.window)?;
+        check_time("patience", self.patience)
     }
 }
 
@@ -102,16 +110,9 @@ impl Oracle {
         options: OracleOptions,
         metrics: OracleMetrics,
     ) -> Result<Self> {
-        let window_ms = match u64::try_from(options.window.as_millis()) {
-            Ok(ms) if (4..=86_400_000).contains(&ms) => ms,
-            _ => {
-                return Err(Error::new(
-                    ErrorKind::InvalidArgument,
-                    "window of timestamps is not between 4 ms and a day",
-                )
-                .with("window", format_args!("{:?}", options.window)));
-            }
-        };
+        options.check()?;
+        // Within the limits that were checked, it fits.
+        let window_ms = u64::try_from(options.window.as_millis()).unwrap_or(u64::MAX);
         let mut window = Window::new(engine, rand::random())?;
         for _ in 0..OPENINGS {
             let persisted_ms = window.read().await?;
@@ -181,6 +182,11 @@ impl Oracle {
         self.wait_and_take(count).await
     }
 
+    /// Ends the extending of the window. What is left of it may still be given.
+    pub(crate) fn stop(&self) {
+        self.extending.abort();
+    }
+
     async fn wait_and_take(&self, count: u64) -> Result<Range<u64>> {
         let deadline = Instant::now() + self.shared.patience;
         let mut tries = self.tries.clone();
@@ -196,7 +202,7 @@ impl Oracle {
                 Ok(Err(_)) => {
                     // Over where the row is lost, which `take` reports.
                     self.shared.take(count)?;
-                    return Err(Error::new(ErrorKind::Internal, "extending the window has ended"));
+                    return Err(Error::new(ErrorKind::Closed, "timestamps have been stopped"));
                 }
                 Err(_) => {
                     let late = "window of timestamps was not extended in time";
@@ -216,7 +222,7 @@ impl Oracle {
 
 impl Drop for Oracle {
     fn drop(&mut self) {
-        self.extending.abort();
+        self.stop();
     }
 }
 

@@ -5,7 +5,7 @@ use rdb_engine_api::{Batch, Condition, Error, ErrorKind, Key, Record, Result, Ve
 use crate::rows::{Name, RangeRow, StoreRow, decode_number, encode_number, senseless};
 
 /// The most stores that a cluster remembers, the replaced ones included.
-const MAX_STORES: usize = 10_000;
+const MAX_STORES: usize = 1_000;
 
 /// A row and its version.
 #[derive(Clone, Debug)]
@@ -55,14 +55,19 @@ impl Placement {
         if let Some((id, _)) = self.stores.iter().find(|(_, store)| store.row.token == row.token) {
             return Ok((*id, self.register_known(*id, row)?));
         }
-        if self.stores.len() >= MAX_STORES {
-            return Err(
-                Error::new(ErrorKind::Exhausted, "cluster has too many stores").with("limit", MAX_STORES)
-            );
-        }
         let id = self.next_id.row;
         let next = id.checked_add(1).ok_or_else(ids_used_up)?;
         let mut batch = Batch::new();
+        if self.stores.len() >= MAX_STORES {
+            // A store that has been replaced never comes back: the oldest one is forgotten.
+            let mut replaced = self.stores.iter().filter(|(_, store)| store.row.replaced);
+            let Some((oldest, store)) = replaced.next() else {
+                let full = "cluster has too many stores";
+                return Err(Error::new(ErrorKind::Exhausted, full).with("limit", MAX_STORES));
+            };
+            let key = Name::Store(*oldest).key()?;
+            batch = batch.when(key.clone(), Condition::Version(store.version)).delete(key);
+        }
         // Of two registrations at once, one has to look again.
         batch = change(batch, Name::Ids.key()?, &self.next_id, encode_number(next));
         let store_key = Name::Store(id).key()?;

@@ -59,16 +59,7 @@ impl Registry {
         let mut row = store_row(info.ok_or_else(|| invalid("store says nothing of itself"))?)?;
         // One of our own, so that a try of ours with an unknown outcome is met again.
         row.token = if token == 0 { draw() } else { token };
-        let registered = self
-            .change(async || {
-                let placement = self.placement().await?;
-                if store_id == 0 {
-                    placement.register_new(row.clone())
-                } else {
-                    Ok((store_id, placement.register_known(store_id, row.clone())?))
-                }
-            })
-            .await?;
+        let registered = self.change(&Change::Register { store_id, row }).await?;
         self.heartbeats.note(registered, StoreActivity::Serving);
         Ok(registered)
     }
@@ -138,38 +129,47 @@ impl Registry {
         if !(1..=MAX_IDS).contains(&count) {
             return Err(invalid("number of ids is out of range").with("count", count).with("most", MAX_IDS));
         }
-        self.change(async || {
-            let record = self.table.get(Name::Ids).await?.ok_or_else(|| senseless("ids"))?;
-            let first = decode_number(&record.value, "ids")?;
-            let next = first.checked_add(u64::from(count)).ok_or_else(ids_used_up)?;
-            let key = Name::Ids.key()?;
-            let unchanged = Condition::Version(record.version);
-            Ok((first, Batch::new().when(key.clone(), unchanged).put(key, encode_number(next))))
-        })
-        .await
+        self.change(&Change::AllocateIds { count }).await
     }
 
     /// Looks, works out a batch, and writes it, until nobody has changed in between what it is built on.
     ///
     /// After an unknown outcome it looks again too (C10): what was applied is then seen, and what was not cannot be
     /// any more once the next batch is, since both ask for the same versions.
-    async fn change<T>(&self, plan: impl AsyncFn() -> Result<(T, Batch)>) -> Result<T> {
+    async fn change(&self, change: &Change) -> Result<u64> {
         let _turn = self.turn.lock().await;
         let mut unknown = None;
         for _ in 0..TRIES {
             let tried = async {
-                let (answer, batch) = plan().await?;
+                let (answer, batch) = self.plan(change).await?;
                 let is_done = batch.is_empty() || self.table.write(batch).await?.succeeded();
-                Ok(is_done.then_some(answer))
+                Ok::<_, Error>(is_done.then_some(answer))
             };
             match tried.await {
                 Ok(Some(answer)) => return Ok(answer),
                 Ok(None) => {} // a conflict
-                Err(error) if Error::may_have_been_applied(&error) => unknown = Some(error),
+                Err(error) if error.may_have_been_applied() => unknown = Some(error),
                 Err(error) => return Err(unknown.unwrap_or(error)),
             }
         }
         Err(unknown.unwrap_or_else(busy))
+    }
+
+    /// Works out what a change is to write, and what it answers then.
+    async fn plan(&self, change: &Change) -> Result<(u64, Batch)> {
+        match change {
+            Change::Register { store_id: 0, row } => self.placement().await?.register_new(row.clone()),
+            Change::Register { store_id, row } => {
+                Ok((*store_id, self.placement().await?.register_known(*store_id, row.clone())?))
+            }
+            Change::AllocateIds { count } => {
+                let record = self.table.get(Name::Ids).await?.ok_or_else(|| senseless("ids"))?;
+                let first = decode_number(&record.value, "ids")?;
+                let next = first.checked_add(u64::from(*count)).ok_or_else(ids_used_up)?;
+                let (key, unchanged) = (Name::Ids.key()?, Condition::Version(record.version));
+                Ok((first, Batch::new().when(key.clone(), unchanged).put(key, encode_number(next))))
+            }
+        }
     }
 
     async fn placement(&self) -> Result<Placement> {
@@ -201,6 +201,15 @@ impl Registry {
     }
 }
 
+/// What is to become of the rows.
+#[derive(Debug)]
+enum Change {
+    /// Answered with the store's id.
+    Register { store_id: u64, row: StoreRow },
+    /// Answered with the first of the ids.
+    AllocateIds { count: u32 },
+}
+
 /// Checks what a store says of itself.
 fn store_row(info: v1::StoreInfo) -> Result<StoreRow> {
     let v1::StoreInfo { address, engine, server_version, is_volatile } = info;
@@ -212,7 +221,7 @@ fn store_row(info: v1::StoreInfo) -> Result<StoreRow> {
         }
     }
     let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
-    if !port.and_then(|port| port.parse().ok()).is_some_and(|port: u16| port != 0) {
+    if port.and_then(|port| port.parse().ok()).is_none_or(|port: u16| port == 0) {
         return Err(
             invalid("address of a store is not a host and a port").with("address", address.escape_debug())
         );

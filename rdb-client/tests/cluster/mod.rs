@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use rdb_client::{
-    Client, Engine, EngineExt, ErrorKind, Pd, PdBuilder, RetryPolicy, StoreActivity, StoreInfo, StoreState,
-    TlsConfig,
+    Client, Engine, EngineExt, ErrorKind, Pd, PdBuilder, RetryPolicy, StoreActivity, StoreIdentity,
+    StoreInfo, StoreState, TlsConfig,
 };
 
 use crate::fake::certificates::{Authority, server};
 use crate::fake::pd::{EPOCH_MS, FakePd, Give};
 use crate::fake::relay::Relay;
-use crate::fake::{Act, Fake, until};
+use crate::fake::{Fake, until};
 use crate::{SHORT, key};
 
 const CLUSTER: u64 = 77;
@@ -30,10 +30,13 @@ async fn a_store_registers_and_is_found() {
     let heartbeat = pd.heartbeat(5, StoreActivity::Serving).await;
     assert_eq!(heartbeat.unwrap_err().kind(), ErrorKind::Unavailable);
     let info = StoreInfo::new("127.0.0.1:7440", "mem", "0.1.0").volatile(true);
-    let error = pd.register(Some(CLUSTER + 1), Some(5), info.clone()).await.unwrap_err();
+    let error = pd
+        .register(StoreIdentity::Member { cluster_id: CLUSTER + 1, store_id: 5 }, info.clone())
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
 
-    let registered = pd.register(None, None, info.clone()).await.unwrap();
+    let registered = pd.register(StoreIdentity::New { token: 7 }, info.clone()).await.unwrap();
     assert_eq!((registered.cluster_id, registered.store_id), (CLUSTER, 1));
     assert_eq!(registered.heartbeat_interval, Duration::from_secs(3));
     let interval = pd.heartbeat(1, StoreActivity::Leaving).await.unwrap();
@@ -257,28 +260,6 @@ async fn a_timestamp_that_is_not_greater_than_the_last_is_given_to_nobody() {
     assert_eq!(error.kind(), ErrorKind::Internal);
     assert!(error.to_string().contains("not greater than the last"), "{error}");
     assert!(pd.timestamp().await.unwrap() > first);
-}
-
-#[tokio::test]
-async fn a_request_keeps_its_id_over_its_attempts() {
-    let fake = Fake::start().await;
-    let client = fake.client().await;
-    let busy = Act::Fail(rdb_client::Error::new(ErrorKind::Unavailable, "busy"));
-    fake.order([busy.clone(), busy]);
-    client.put(&key(), "v").await.unwrap();
-    client.get(&key()).await.unwrap();
-    let ids = fake.request_ids();
-    let ids: Vec<_> = ids[ids.len() - 4..].iter().map(|id| id.as_deref().unwrap()).collect();
-    assert!(ids[0] == ids[1] && ids[1] == ids[2] && ids[2] != ids[3], "{ids:?}");
-
-    for kind in ErrorKind::ALL {
-        fake.order([Act::Fail(rdb_client::Error::new(kind, "no"))]);
-        let client = fake.builder().retry(RetryPolicy::never()).connect().await.unwrap();
-        let error = client.put(&key(), "v").await.unwrap_err();
-        let id = fake.request_ids().pop().unwrap().unwrap();
-        let named = error.to_string().contains(&format!("request=`{id}`"));
-        assert_eq!(named, matches!(kind, ErrorKind::Unknown | ErrorKind::Internal), "{error}");
-    }
 }
 
 /// Waits until it works.

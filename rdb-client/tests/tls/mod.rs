@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use rdb_client::{Client, Engine, EngineExt, Error, ErrorKind, Pem, RetryPolicy, TlsConfig};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
@@ -112,7 +113,7 @@ async fn a_write_over_a_connection_that_the_handshake_ends_was_not_applied() {
         let relay = Relay::start(fake.address(), Some(server(&node, Some(&authority)))).await;
         let builder = Client::builder().endpoint(relay.named()).tls(tls.clone());
         let client = builder.retry(RetryPolicy::never()).connect().await.unwrap();
-        client.health().await.unwrap();
+        client.node_status().await.unwrap();
         relay.secure(after);
         fake.order([]);
         // The broken connection may be noticed only by the first.
@@ -134,9 +135,27 @@ async fn plain_text_to_a_tls_port_and_tls_to_a_plain_one_say_what_to_change() {
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
     assert!(error.report().contains("server wants TLS: use https://"), "{}", error.report());
 
-    let port = fake.address().rsplit_once(':').unwrap().1.to_owned();
+    // A node, one that answers in its own way, and one that answers nothing but HTTP/2.
+    let mut ports = vec![fake.address().rsplit_once(':').unwrap().1.parse::<u16>().unwrap()];
+    for is_mute in [false, true] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        ports.push(listener.local_addr().unwrap().port());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                match stream.read_u8().await.unwrap() {
+                    b'P' => stream.write_all(b"\0\0\0\x04\0\0\0\0\0").await.unwrap(),
+                    _ if is_mute => continue,
+                    _ => stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap(),
+                }
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+            }
+        });
+    }
     let plain = "server does not speak TLS: use http://";
-    refused(format!("localhost:{port}"), trusting(&authority), ErrorKind::InvalidArgument, plain).await;
+    for port in ports {
+        let endpoint = format!("localhost:{port}");
+        refused(endpoint, trusting(&authority), ErrorKind::InvalidArgument, plain).await;
+    }
 }
 
 /// Writes a file and returns its path.

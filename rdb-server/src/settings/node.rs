@@ -63,7 +63,7 @@ pub struct NodeArgs {
     #[arg(help_heading = "Limits")]
     max_in_flight_size: Size,
 
-    /// The most bytes of answers at once that their clients have not taken
+    /// The most bytes of answers at once that were sent and that clients have not taken
     #[arg(long, value_name = "SIZE", default_value_t = Size(NodeConfig::default().max_unsent_bytes))]
     #[arg(help_heading = "Limits")]
     max_unsent_size: Size,
@@ -73,7 +73,7 @@ pub struct NodeArgs {
     #[arg(default_value_t = Size(NodeConfig::default().max_unsent_bytes_per_connection))]
     max_unsent_size_per_connection: Size,
 
-    /// The most connections at once
+    /// The most connections at once; fewer where the process may not have so many files open
     #[arg(long, value_name = "NUMBER", default_value_t = NodeConfig::default().max_connections)]
     #[arg(value_parser = number(), help_heading = "Limits")]
     max_connections: usize,
