@@ -24,6 +24,7 @@ use crate::{Node, NodeConfig, raise_descriptor_limit, serve_on, systemd};
 /// - An error goes to standard error and makes the exit code 1.
 /// - systemd, where it waits to be told (`Type=notify`), is told when clients can connect and when the end begins,
 ///   and gets the signs of life that it asks for (`WatchdogSec=`).
+/// - The process may open as many files as its hard limit has room for ([`raise_descriptor_limit`]).
 /// - Logs go to the process's tracing subscriber; where none is set, to standard error, as `RUST_LOG` says, else
 ///   from `info` on.
 ///

@@ -73,8 +73,11 @@ fn comment(text: &str) -> String {
     lines.into_iter().map(|line| line + "\n").collect()
 }
 
+/// The settings; those without a heading come first, as in the help.
 fn settings(command: &Command) -> impl Iterator<Item = (&Arg, &str)> {
-    command.get_arguments().filter_map(|arg| Some((arg, setting(arg)?)))
+    let plain = command.get_arguments().filter(|arg| arg.get_help_heading().is_none());
+    let grouped = command.get_arguments().filter(|arg| arg.get_help_heading().is_some());
+    plain.chain(grouped).filter_map(|arg| Some((arg, setting(arg)?)))
 }
 
 fn title(command: &Command) -> String {
