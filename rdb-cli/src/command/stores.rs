@@ -15,7 +15,7 @@ pub(crate) async fn stores(pd: &Pd, out: &mut Output) -> Result<(), Failure> {
         Print::Raw => stores.iter().try_for_each(|store| out.line(&cells(store, silent_ms).join("\t"))),
         Print::Table => {
             let mut rows = vec![TITLES.map(str::to_owned)];
-            rows.extend(stores.iter().map(|store| cells(store, |store| for_people_heard(store))));
+            rows.extend(stores.iter().map(|store| cells(store, for_people_heard)));
             let widths: [usize; TITLES.len()] = std::array::from_fn(|column| {
                 rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
             });
