@@ -75,7 +75,7 @@ pub(crate) enum Command {
     Health,
     Ping(Ping),
     /// Show the stores of the cluster, as the placement driver sees them
-    #[command(after_help = "Example:\n  rdb stores --pd 127.0.0.1:7450")]
+    #[command(after_help = "Example:\n  rdb stores --pd 127.0.0.1:7430")]
     Stores,
     Tso(Tso),
     Completions(Completions),

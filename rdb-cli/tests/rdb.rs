@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rdb_client::{
-    Batch, ChangeStream, Engine, EngineExt, EngineInfo, EntryStream, Key, Outcome, Record, Result, Scan,
-    Session, SessionOptions, View, Watch, WriteOptions,
+    Batch, ChangeStream, Commit, Engine, EngineExt, EngineInfo, EntryStream, Key, Metric, Outcome, Record,
+    Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
 };
 use rdb_engine_mem::{MemConfig, MemEngine};
 use serde_json::{Value, json};
@@ -401,6 +401,10 @@ impl Engine for NeverAnswers {
         self.0.info()
     }
 
+    fn metrics(&self) -> Vec<Metric> {
+        self.0.metrics()
+    }
+
     async fn get(&self, key: &Key) -> Result<Option<Record>> {
         self.0.get(key).await
     }
@@ -423,6 +427,10 @@ impl Engine for NeverAnswers {
 
     async fn open_session(&self, options: SessionOptions) -> Result<Session> {
         self.0.open_session(options).await
+    }
+
+    async fn restore(&self, view: View<EntryStream>) -> Result<Commit> {
+        self.0.restore(view).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use parking_lot::RwLock;
 use prost::Message;
 use rdb_engine_api::{
-    Batch, ChangeStream, Engine, EngineInfo, EntryStream, Error, ErrorKind, Key, Outcome, Record, Result,
-    Scan, Session, SessionOptions, View, Watch, WriteOptions,
+    Batch, ChangeStream, Commit, Engine, EngineInfo, EntryStream, Error, ErrorKind, Key, Metric, Outcome,
+    Record, Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
 };
 use rdb_proto::Call;
 use rdb_proto::ScanPart;
@@ -203,6 +203,11 @@ impl Engine for Client {
         &self.shared.info
     }
 
+    /// Nothing: what the node's engine counts is at the node's operations address.
+    fn metrics(&self) -> Vec<Metric> {
+        Vec::new()
+    }
+
     async fn get(&self, key: &Key) -> Result<Option<Record>> {
         let answer = self
             .read(v1::GetRequest::from(key), |wire, request| async move { self.kv(wire).get(request).await });
@@ -278,6 +283,11 @@ impl Engine for Client {
     /// Not carried over the wire yet (C18).
     async fn open_session(&self, _options: SessionOptions) -> Result<Session> {
         Err(Error::new(ErrorKind::Unsupported, "client does not carry sessions"))
+    }
+
+    /// Not carried over the wire yet (C18).
+    async fn restore(&self, _view: View<EntryStream>) -> Result<Commit> {
+        Err(Error::new(ErrorKind::Unsupported, "client does not carry restores"))
     }
 
     /// Waits for the writes of this client and its clones, ends their scans, and lets the connection go.

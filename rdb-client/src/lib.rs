@@ -75,8 +75,8 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> rdb_client::Result<()> {
-//! let client = Client::builder().pd(["127.0.0.1:7450"]).connect().await?;
-//! let pd = Pd::connect("127.0.0.1:7450").await?;
+//! let client = Client::builder().pd(["127.0.0.1:7430"]).connect().await?;
+//! let pd = Pd::connect("127.0.0.1:7430").await?;
 //! println!("{} is at {}, and it is {}", pd.cluster_id(), client.endpoint(), pd.timestamp().await?.rfc3339());
 //! # Ok(())
 //! # }
@@ -104,7 +104,9 @@ mod wire;
 pub use builder::ClientBuilder;
 pub use client::Client;
 pub use node::{Health, NodeState, NodeStatus};
-pub use pd::{Location, Pd, PdBuilder, Registration, Store, StoreActivity, StoreInfo, StoreState};
+pub use pd::{
+    Location, Pd, PdBuilder, Registration, Store, StoreActivity, StoreIdentity, StoreInfo, StoreState,
+};
 pub use retry::RetryPolicy;
 pub use timestamp::{Timestamp, Timestamps};
 pub use tls::{Pem, TlsConfig};
@@ -113,6 +115,7 @@ pub use tls::{Pem, TlsConfig};
 pub use bytes::Bytes;
 pub use rdb_engine_api::{
     Batch, Capabilities, ChangeStream, Commit, Condition, Conflict, Direction, Durability, Engine, EngineExt,
-    EngineInfo, Entry, EntryStream, Error, ErrorKind, Key, KeyRange, Limits, MAX_KEY_BYTES, Op, Outcome,
-    Projection, Record, Result, Scan, Session, SessionOptions, Stamp, Version, View, Watch, WriteOptions,
+    EngineInfo, Entry, EntryStream, Error, ErrorKind, Key, KeyRange, Limits, MAX_KEY_BYTES, Metric,
+    MetricUnit, MetricValue, Op, Outcome, Projection, Record, Result, Scan, Session, SessionOptions, Stamp,
+    Version, View, Watch, WriteOptions,
 };

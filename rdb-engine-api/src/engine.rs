@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{
-    Batch, ChangeStream, Commit, Condition, EngineInfo, EntryStream, Error, ErrorKind, Key, Outcome, Record,
-    Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
+    Batch, ChangeStream, Commit, Condition, EngineInfo, EntryStream, Error, ErrorKind, Key, Metric, Outcome,
+    Record, Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
 };
 
 /// A key-value store with compare-and-swap: the contract (`docs/contract.md`).
@@ -17,6 +17,11 @@ use crate::{
 pub trait Engine: fmt::Debug + Send + Sync + 'static {
     /// What this engine is and does; constant while it is open.
     fn info(&self) -> &EngineInfo;
+
+    /// What the engine has counted since it was opened, and how it stands, for an operator to see. Cheap, and
+    /// never waits for a disk: it is asked at each scrape. Whoever has nothing to tell answers with nothing;
+    /// so does a closed engine, where it cannot tell any more.
+    fn metrics(&self) -> Vec<Metric>;
 
     /// Returns the record under the key, as visible at one instant of the call (C1).
     async fn get(&self, key: &Key) -> Result<Option<Record>>;
@@ -59,6 +64,34 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Unsupported`](ErrorKind::Unsupported) without the capability `sessions` (C18).
     async fn open_session(&self, options: SessionOptions) -> Result<Session>;
+
+    /// Fills this engine, which has to be empty, with the records of a view, their versions kept: all of
+    /// them become visible at once, or none ever does (C19). What a forward scan of everything returns is
+    /// what this takes, so that an engine moves in one line:
+    ///
+    /// ```
+    /// # use rdb_engine_api::{Engine, KeyRange, Result, Scan};
+    /// # async fn change(source: &dyn Engine, target: &dyn Engine) -> Result<()> {
+    /// target.restore(source.scan(Scan::new(KeyRange::all())).await?).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Answers with the version of the view after it, which is above every version restored or shown
+    /// before. While it goes on, reads and writes are refused as [`Unavailable`](ErrorKind::Unavailable).
+    /// Dropping the future gives it up, unless it is at its very end (C10).
+    ///
+    /// # Errors
+    /// - [`Unsupported`](ErrorKind::Unsupported) without the capability `restore` (C18).
+    /// - [`InvalidArgument`](ErrorKind::InvalidArgument) for an engine that holds a record; for keys that
+    ///   do not strictly ascend; for a record without value, newer than the view, or beyond the limits.
+    /// - [`Unavailable`](ErrorKind::Unavailable) while another restore is under way, and, unless its
+    ///   error's kind says more, where the stream fails.
+    /// - [`Exhausted`](ErrorKind::Exhausted) where the stream rests for longer than
+    ///   [`scan_idle`](crate::Limits::scan_idle).
+    /// - [`Unknown`](ErrorKind::Unknown): it may have been restored. Every other kind: nothing was, and
+    ///   nothing will be (C10).
+    async fn restore(&self, view: View<EntryStream>) -> Result<Commit>;
 
     /// Finishes every accepted write, ends scans and watches with [`Closed`](ErrorKind::Closed), and
     /// frees what the engine holds: when this has returned, a local engine's directory can be opened

@@ -66,6 +66,8 @@ pub struct Capabilities {
     pub watch: bool,
     /// Exactly-once writes (C17).
     pub sessions: bool,
+    /// Restoring a view into an empty engine (C19).
+    pub restore: bool,
 }
 
 /// The limits an engine holds its callers to (C14). A request beyond one of the first group is

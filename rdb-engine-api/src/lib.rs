@@ -10,7 +10,7 @@
 //! Whoever has a remote or replicated system implements `Engine` directly. Both prove their work with
 //! the suite of the module `conformance` (feature `conformance`).
 //!
-//! What every engine promises is stated in `docs/contract.md`, clauses C1 to C18, which the
+//! What every engine promises is stated in `docs/contract.md`, clauses C1 to C19, which the
 //! documentation of this crate cites by number.
 //!
 //! # Example
@@ -49,6 +49,7 @@ mod floor;
 mod info;
 mod key;
 mod local;
+mod metric;
 mod outcome;
 mod record;
 mod scan;
@@ -65,6 +66,7 @@ pub use floor::Floor;
 pub use info::{Capabilities, Durability, EngineInfo, Limits};
 pub use key::{Key, KeyRange, MAX_KEY_BYTES};
 pub use local::{Local, LocalOptions};
+pub use metric::{Metric, MetricUnit, MetricValue};
 pub use outcome::{Commit, Conflict, Outcome};
 pub use record::{Entry, Record, Version};
 pub use scan::{Direction, EntryStream, Projection, Scan, View};

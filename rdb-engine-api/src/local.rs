@@ -1,9 +1,14 @@
 //! The common core of local engines: everything that makes a [`Store`] an [`Engine`].
 
 mod committer;
+mod gate;
+mod histogram;
+mod intake;
 mod judge;
 mod line;
+mod meter;
 mod queue;
+mod restore;
 mod row;
 mod scanner;
 
@@ -18,12 +23,14 @@ use tokio::task::{JoinError, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use self::committer::Committer;
+use self::gate::Gate;
 use self::line::VersionLine;
+use self::meter::Meter;
 use self::queue::{Queue, Request};
 use crate::{
-    Batch, Cached, Capabilities, ChangeStream, Clock, Condition, Durability, Engine, EngineInfo, EntryStream,
-    Error, ErrorKind, Key, KeyRange, Limits, MAX_KEY_BYTES, Op, Outcome, Record, Result, Scan, Session,
-    SessionOptions, Snapshot as _, Space, Store, View, Watch, WriteOptions,
+    Batch, Cached, Capabilities, ChangeStream, Clock, Commit, Condition, Durability, Engine, EngineInfo,
+    EntryStream, Error, ErrorKind, Key, KeyRange, Limits, MAX_KEY_BYTES, Metric, Op, Outcome, Record, Result,
+    Scan, Session, SessionOptions, Snapshot as _, Space, Store, Version, View, Watch, WriteOptions,
 };
 
 /// Reads that may wait for a disk, at once. More than a disk serves in parallel, fewer than Tokio's
@@ -116,6 +123,9 @@ pub struct Local<S: Store> {
     /// None once closed.
     home: ArcSwapOption<Home<S>>,
     queue: Arc<Queue>,
+    meter: Arc<Meter>,
+    /// The most bytes of a restore's commit.
+    max_group_bytes: usize,
     closing: CancellationToken,
     freed: watch::Receiver<()>,
     reads: Arc<Semaphore>,
@@ -128,7 +138,27 @@ pub struct Local<S: Store> {
 #[derive(Debug)]
 struct Home<S> {
     store: S,
+    gate: Gate,
     _freed: watch::Sender<()>,
+}
+
+/// What readers see of the store, which is nothing during a restore (C19).
+impl<S: Store> Home<S> {
+    fn get(&self, key: &Key) -> Result<Option<Bytes>> {
+        self.gate.look(|| self.store.get(Space::Data, key.as_bytes()))
+    }
+
+    fn get_cached(&self, key: &Key) -> Result<Cached> {
+        self.gate.look(|| self.store.get_cached(Space::Data, key.as_bytes()))
+    }
+
+    /// The present view and its version. It stays as it is, whatever a later restore does.
+    fn snapshot(&self) -> Result<(Version, S::Snapshot<'_>)> {
+        self.gate.look(|| {
+            let snapshot = self.store.snapshot()?;
+            Ok((line::version_of(&snapshot)?, snapshot))
+        })
+    }
 }
 
 impl<S: Store> Local<S> {
@@ -140,22 +170,26 @@ impl<S: Store> Local<S> {
     pub fn open(store: S, options: LocalOptions, clock: Arc<dyn Clock>) -> Result<Self> {
         let store_info = store.info().clone();
         options.check(store_info.best_durability)?;
+        restore::recover(&store)?;
         let line = VersionLine::open(&store, &*clock)?;
         let info = EngineInfo {
             name: store_info.name.to_owned(),
             format: store_info.format,
-            capabilities: Capabilities::default(),
+            capabilities: Capabilities { restore: true, ..Capabilities::default() },
             best_durability: store_info.best_durability,
             default_durability: options.default_durability.unwrap_or(store_info.best_durability),
             limits: options.limits,
         };
         let (freed_sender, freed) = watch::channel(());
-        let home = Arc::new(Home { store, _freed: freed_sender });
+        let home = Arc::new(Home { store, gate: Gate::default(), _freed: freed_sender });
         let queue = Arc::new(Queue::new(&info.limits));
+        let meter = Arc::new(Meter::default());
+        meter.writes.advanced(line.last);
         let committer = Committer::new(
             Arc::clone(&home),
             Arc::clone(&queue),
             Arc::clone(&clock),
+            Arc::clone(&meter),
             line,
             options.max_group_bytes,
         );
@@ -169,6 +203,8 @@ impl<S: Store> Local<S> {
             clock,
             home: ArcSwapOption::from(Some(home)),
             queue,
+            meter,
+            max_group_bytes: options.max_group_bytes,
             closing: CancellationToken::new(),
             freed,
             reads: Arc::new(Semaphore::new(BLOCKING_READS)),
@@ -184,26 +220,33 @@ impl<S: Store> Local<S> {
 
     fn get_cached(&self, key: &Key) -> Result<Cached> {
         // A guard, not a counted reference: this is the hot path.
-        match &*self.home.load() {
-            Some(home) => home.store.get_cached(Space::Data, key.as_bytes()),
-            None => Err(closed()),
+        let cached = match &*self.home.load() {
+            Some(home) => home.get_cached(key)?,
+            None => return Err(closed()),
+        };
+        match cached {
+            Cached::Hit(_) => self.meter.reads.cache_hits.increment(),
+            Cached::Miss => self.meter.reads.cache_misses.increment(),
         }
+        Ok(cached)
     }
 
     /// Runs a read that may wait for a disk, in a bounded number of places (C14).
     async fn read_blocking<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&S) -> Result<T> + Send + 'static,
+        read: impl FnOnce(&Home<S>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let place = {
-            let _waiting = Waiting::enter(&self.waiting_reads, self.info.limits.max_waiting_reads)?;
+            let waiting = Waiting::enter(&self.waiting_reads, self.info.limits.max_waiting_reads);
+            let _waiting = waiting.inspect_err(|_| self.meter.reads.refused.increment())?;
             let place = Arc::clone(&self.reads).acquire_owned();
             self.closing.run_until_cancelled(place).await.ok_or_else(closed)?.map_err(|_| closed())?
         };
         // Not before: who waits must not hold up the closing.
         let home = self.home()?;
+        self.meter.reads.blocking.increment();
         let task = spawn_blocking(move || {
-            let result = read(&home.store);
+            let result = read(&home);
             drop((home, place));
             result
         });
@@ -224,9 +267,9 @@ impl<S: Store> Local<S> {
         if cold.is_empty() {
             return Ok(());
         }
-        self.read_blocking(move |store| {
+        self.read_blocking(move |home| {
             for key in &cold {
-                store.get(Space::Data, key.as_bytes())?;
+                home.get(key)?;
             }
             Ok(())
         })
@@ -273,12 +316,16 @@ impl<S: Store> Engine for Local<S> {
         &self.info
     }
 
+    fn metrics(&self) -> Vec<Metric> {
+        self.measured()
+    }
+
     async fn get(&self, key: &Key) -> Result<Option<Record>> {
         let row = match self.get_cached(key)? {
             Cached::Hit(row) => row,
             Cached::Miss => {
                 let key = key.clone();
-                self.read_blocking(move |store| store.get(Space::Data, key.as_bytes())).await?
+                self.read_blocking(move |home| home.get(&key)).await?
             }
         };
         row.map(|row| row::decode(key.as_bytes(), &row)).transpose()
@@ -288,9 +335,8 @@ impl<S: Store> Engine for Local<S> {
         check_limit("too many keys at once", keys.len(), self.info.limits.max_get_many_keys)?;
         let keys = keys.to_vec();
         let limit = self.info.limits.max_batch_bytes;
-        self.read_blocking(move |store| {
-            let snapshot = store.snapshot()?;
-            let version = line::version_of(&snapshot)?;
+        self.read_blocking(move |home| {
+            let (version, snapshot) = home.snapshot()?;
             let mut bytes = 0;
             let read = |key: &Key| {
                 let row = snapshot.get(Space::Data, key.as_bytes())?;
@@ -307,9 +353,11 @@ impl<S: Store> Engine for Local<S> {
         check_range(&scan.range)?;
         let home = self.home()?;
         let place = Arc::clone(&self.scans).try_acquire_owned().map_err(|_| {
+            self.meter.reads.scans_refused.increment();
             Error::new(ErrorKind::Exhausted, "too many scans are open")
                 .with("limit", self.info.limits.max_scans)
         })?;
+        self.meter.reads.scans.increment();
         scanner::open(home, scan, self.info.limits.scan_idle, self.closing.clone(), place).await
     }
 
@@ -319,12 +367,18 @@ impl<S: Store> Engine for Local<S> {
         let not_after = options.timeout.and_then(|timeout| self.clock.monotonic().checked_add(timeout));
         self.warm_up(&batch).await?;
         let (answer, answered) = oneshot::channel();
-        self.queue.push(Request {
+        let pushed = self.queue.push(Request {
             bytes: batch.size_bytes(),
             durability: options.durability.unwrap_or(self.info.default_durability),
+            queued: self.clock.monotonic(),
             batch,
             not_after,
             answer,
+        });
+        pushed.inspect_err(|error| {
+            if error.kind() == ErrorKind::Exhausted {
+                self.meter.reads.writes_refused.increment();
+            }
         })?;
         // The committer answers every request it took, so silence means that its thread died.
         answered.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Unknown, "the committer died")))
@@ -336,6 +390,11 @@ impl<S: Store> Engine for Local<S> {
 
     async fn open_session(&self, _options: SessionOptions) -> Result<Session> {
         Err(self.unsupported("engine has no sessions"))
+    }
+
+    async fn restore(&self, view: View<EntryStream>) -> Result<Commit> {
+        let bounds = intake::Bounds::new(&self.info.limits, self.max_group_bytes);
+        intake::restore(view, bounds, &self.queue, &self.closing).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -2,7 +2,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::{Durability, Result};
+use crate::{Durability, Metric, Result};
 
 /// What a storage library has to offer to become an [`Engine`](crate::Engine) through
 /// [`Local`](crate::Local): synchronous, ordered, atomic, and nothing clever.
@@ -29,6 +29,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// What this store is; constant while it is open.
     fn info(&self) -> &StoreInfo;
+
+    /// What an operator may want to know of this store beside what `Local` counts of any; begin the names with
+    /// the store's. Cheap, and never waits for a disk. May be nothing.
+    fn metrics(&self) -> Vec<Metric>;
 
     /// The row under a key, as of the latest commit. May wait for a disk.
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>>;

@@ -6,7 +6,8 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use imbl::OrdMap;
 use rdb_engine_api::{
-    Cached, ChangeSet, Durability, Result, Row, Rows, Snapshot, Space, Span, Store, StoreInfo,
+    Cached, ChangeSet, Durability, Metric, MetricUnit, MetricValue, Result, Row, Rows, Snapshot, Space, Span,
+    Store, StoreInfo,
 };
 
 const INFO: StoreInfo = StoreInfo { name: "mem", format: 1, best_durability: Durability::Volatile };
@@ -22,6 +23,8 @@ pub struct MemStore {
 struct State {
     data: OrdMap<Bytes, Bytes>,
     system: OrdMap<Bytes, Bytes>,
+    /// Bytes of the keys and values of both.
+    bytes: usize,
 }
 
 /// Rows are user data: only their number is shown.
@@ -61,6 +64,16 @@ impl Store for MemStore {
         &INFO
     }
 
+    fn metrics(&self) -> Vec<Metric> {
+        let state = self.state.load();
+        let bytes = MetricValue::Gauge(state.bytes as f64);
+        vec![
+            Metric::gauge("mem_records", "Records in memory", state.data.len() as f64),
+            Metric::new("mem_size", "Bytes of keys and values in memory, without what holds them", bytes)
+                .in_unit(MetricUnit::Bytes),
+        ]
+    }
+
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>> {
         Ok(self.state.load().space(space).get(key).cloned())
     }
@@ -77,11 +90,14 @@ impl Store for MemStore {
         let mut state = State::clone(&self.state.load());
         for change in changes {
             let rows = state.space_mut(change.space);
-            match change.value {
+            let added = change.value.as_ref().map_or(0, |value| change.key.len() + value.len());
+            let replaced = match change.value {
                 // The key may be a slice of a request's buffer, which must not be kept for its sake.
                 Some(value) => rows.insert(Bytes::copy_from_slice(&change.key), value),
                 None => rows.remove(&change.key),
             };
+            let removed = replaced.map_or(0, |value| change.key.len() + value.len());
+            state.bytes = state.bytes + added - removed;
         }
         self.state.store(Arc::new(state));
         Ok(Durability::Volatile)
@@ -105,5 +121,27 @@ impl Snapshot for MemSnapshot {
         let rows = self.state.space(space).range::<_, [u8]>(bounds);
         let row = |(key, value): (&Bytes, &Bytes)| Ok(Row { key: key.clone(), value: value.clone() });
         Ok(if reverse { Box::new(rows.rev().map(row)) } else { Box::new(rows.map(row)) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn size_is_that_of_the_keys_and_values_there_are() {
+        let store = MemStore::new();
+        let change = |key: &'static str, value: Option<&'static str>| {
+            let mut changes = ChangeSet::new();
+            changes.push(Space::Data, Bytes::from_static(key.as_bytes()), value.map(Bytes::from));
+            store.commit(changes, Durability::Volatile).unwrap();
+            store.metrics().into_iter().map(|metric| metric.value).collect::<Vec<_>>()
+        };
+        let expected = |records: f64, bytes: f64| [MetricValue::Gauge(records), MetricValue::Gauge(bytes)];
+        assert_eq!(change("key", Some("long value")), expected(1.0, 13.0));
+        assert_eq!(change("key", Some("value")), expected(1.0, 8.0));
+        assert_eq!(change("other", Some("")), expected(2.0, 13.0));
+        assert_eq!(change("absent", None), expected(2.0, 13.0));
+        assert_eq!(change("key", None), expected(1.0, 5.0));
     }
 }

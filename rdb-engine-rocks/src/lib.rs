@@ -27,6 +27,7 @@ mod config;
 mod error;
 mod files;
 mod logs;
+mod metrics;
 mod statistics;
 mod store;
 

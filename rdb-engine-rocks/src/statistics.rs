@@ -38,6 +38,41 @@ impl RocksStatistics {
         self.options.get_ticker_count(Ticker::BlockCacheMiss)
     }
 
+    /// How often a bloom filter told that a table file does not have a key.
+    pub fn bloom_filter_useful(&self) -> u64 {
+        self.options.get_ticker_count(Ticker::BloomFilterUseful)
+    }
+
+    /// The bytes of keys and values committed.
+    pub fn bytes_written(&self) -> u64 {
+        self.options.get_ticker_count(Ticker::BytesWritten)
+    }
+
+    /// The bytes of values read by key.
+    pub fn bytes_read(&self) -> u64 {
+        self.options.get_ticker_count(Ticker::BytesRead)
+    }
+
+    /// The bytes of keys and values read in scans.
+    pub fn bytes_scanned(&self) -> u64 {
+        self.options.get_ticker_count(Ticker::IterBytesRead)
+    }
+
+    /// The bytes written to table files from write buffers.
+    pub fn flush_bytes_written(&self) -> u64 {
+        self.options.get_ticker_count(Ticker::FlushWriteBytes)
+    }
+
+    /// The bytes that compactions have read.
+    pub fn compaction_bytes_read(&self) -> u64 {
+        self.options.get_ticker_count(Ticker::CompactReadBytes)
+    }
+
+    /// The bytes that compactions have written.
+    pub fn compaction_bytes_written(&self) -> u64 {
+        self.options.get_ticker_count(Ticker::CompactWriteBytes)
+    }
+
     /// The time that writes had to wait for flushes and compactions, in microseconds.
     pub fn stall_micros(&self) -> u64 {
         self.options.get_ticker_count(Ticker::StallMicros)

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use rdb_engine_api::{
-    Cached, ChangeSet, DataDirectory, Durability, Error, ErrorKind, Floor, Result, Row, Rows, Snapshot,
-    Space, Span, Store, StoreInfo,
+    Cached, ChangeSet, DataDirectory, Durability, Error, ErrorKind, Floor, Metric, Result, Row, Rows,
+    Snapshot, Space, Span, Store, StoreInfo,
 };
 use rocksdb::properties::CUR_SIZE_ACTIVE_MEM_TABLE;
 use rocksdb::{
@@ -14,7 +14,7 @@ use rocksdb::{
 };
 
 use crate::error::failed;
-use crate::{RocksConfig, RocksStatistics, files, logs};
+use crate::{RocksConfig, RocksStatistics, files, logs, metrics};
 
 /// The engine's name, on the command line and in the mark of its directories.
 const NAME: &str = "rocks";
@@ -214,6 +214,13 @@ impl Store for RocksStore {
 
     fn info(&self) -> &StoreInfo {
         &self.info
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        match (self.data(), self.system()) {
+            (Ok(data), Ok(system)) => metrics::of(&self.db, data, system, &self.statistics),
+            _ => Vec::new(),
+        }
     }
 
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>> {

@@ -93,6 +93,11 @@ impl Garbage {
             .collect()
     }
 
+    /// The rows in the queue that are known, without those that an earlier process left.
+    pub(crate) fn len(&self) -> usize {
+        self.ready.len() + self.waiting.values().map(Vec::len).sum::<usize>()
+    }
+
     /// Queues the rows of a commit that is published.
     pub(crate) fn add(&mut self, ids: Vec<GarbageId>) {
         self.ready.extend(ids);

@@ -13,6 +13,7 @@ mod codec;
 mod config;
 mod error;
 mod garbage;
+mod metrics;
 mod scan;
 mod store;
 mod tree;

@@ -2,16 +2,16 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rdb_engine_api::{
-    Cached, ChangeSet, DataDirectory, Durability, Error, ErrorKind, Floor, Result, Rows, Snapshot, Space,
-    Span, Store, StoreInfo,
+    Cached, ChangeSet, DataDirectory, Durability, Error, ErrorKind, Floor, Metric, Result, Rows, Snapshot,
+    Space, Span, Store, StoreInfo,
 };
 use sled::{Batch, IVec};
 
-use crate::SledConfig;
 use crate::codec::{
     self, FORMAT, KeyPrefix, MAX_SEQUENCE, STATE_KEY, Sequence, decode_state, decode_value, encode_state,
     encode_value,
@@ -21,6 +21,7 @@ use crate::garbage::Garbage;
 use crate::scan::Shown;
 use crate::tree::Tree;
 use crate::views::{View, Views};
+use crate::{SledConfig, metrics};
 
 /// The file that says that the store was made: from then on, a missing store is a lost one.
 const MADE: &str = "sled.made";
@@ -35,6 +36,8 @@ pub struct SledStore {
     info: StoreInfo,
     views: Views,
     committer: Mutex<Committer>,
+    /// The length of the committer's queue of garbage, to be told without waiting for a commit.
+    garbage: AtomicUsize,
     tree: Tree,
     // Behind the tree: what it notes must have been synced by sled's own close.
     _floor: Arc<Floor>,
@@ -88,6 +91,7 @@ impl SledStore {
                 stopped: false,
                 floor: Arc::clone(&floor),
             }),
+            garbage: AtomicUsize::new(0),
             tree,
             _floor: floor,
             _directory: directory,
@@ -148,6 +152,10 @@ impl Store for SledStore {
         &self.info
     }
 
+    fn metrics(&self) -> Vec<Metric> {
+        metrics::of(&self.tree, &self.views, self.garbage.load(Ordering::Relaxed))
+    }
+
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>> {
         self.snapshot()?.get(space, key)
     }
@@ -177,6 +185,7 @@ impl Store for SledStore {
         let reached = committer.commit(self, changes, durability)?;
         committer.stopped = false;
         committer.floor.set(committer.sequence);
+        self.garbage.store(committer.garbage.len(), Ordering::Relaxed);
         Ok(reached)
     }
 }

@@ -71,6 +71,11 @@ impl Tree {
         guarded("cannot write to sled", ErrorKind::Internal, || self.db.apply_batch(batch))
     }
 
+    /// The bytes of sled's files, as the file system knows them.
+    pub(crate) fn size_on_disk(&self) -> Result<u64> {
+        guarded("cannot ask for sled's size", ErrorKind::Internal, || self.db.size_on_disk())
+    }
+
     /// Hands everything applied to the operating system.
     pub(crate) fn flush(&self) -> Result<()> {
         guarded("cannot flush sled", ErrorKind::Internal, || self.db.flush()).map(drop)

@@ -38,6 +38,13 @@ impl Views {
         self.state.lock().published = sequence;
     }
 
+    /// How many views are open, and how many commits were published since the oldest.
+    pub(crate) fn age(&self) -> (usize, Sequence) {
+        let state = self.state.lock();
+        let oldest = state.open.keys().next().copied().unwrap_or(state.published);
+        (state.open.values().sum(), state.published - oldest)
+    }
+
     /// The watermarks that views have now, or may be given from now on.
     pub(crate) fn in_use(&self) -> InUse {
         let state = self.state.lock();
@@ -106,6 +113,7 @@ mod tests {
         let third = views.open();
         assert_eq!((first.sequence(), third.sequence()), (5, 9));
 
+        assert_eq!(views.age(), (3, 4));
         let in_use = views.in_use();
         assert_eq!(in_use.between(3, 6), Some(5));
         assert_eq!(in_use.between(5, 6), Some(5));

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use rdb_engine_api::{Error, ErrorKind, Result};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -26,6 +27,7 @@ pub(crate) async fn accept(
     listener: TcpListener,
     limit: usize,
     stop: CancellationToken,
+    errors: Counter,
     mut on_connection: impl FnMut(Option<Connection>),
 ) {
     let places = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
@@ -36,15 +38,16 @@ pub(crate) async fn accept(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // Answers are written whole: there is nothing to wait for.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "cannot set nodelay");
                 }
                 let place = Arc::clone(&places).try_acquire_owned().ok();
-                on_connection(place.map(|place| Connection { stream, _place: place }));
+                on_connection(place.map(|place| Connection { stream, peer, _place: place }));
             }
             Err(error) => {
+                errors.inc();
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(PAUSE).await;
             }
@@ -56,5 +59,6 @@ pub(crate) async fn accept(
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
+    pub(crate) peer: SocketAddr,
     pub(crate) _place: OwnedSemaphorePermit,
 }

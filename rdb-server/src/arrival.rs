@@ -15,7 +15,7 @@ pub(crate) const PREFIX_BYTES: usize = 5;
 /// Receives a request until it is whole; `None` where its client has left.
 ///
 /// No service has seen the request yet, so whatever ends it here was certainly not applied (C10).
-pub(crate) async fn receive(admission: &mut Admission, body: Incoming) -> Result<Option<Bytes>> {
+pub(crate) async fn receive(admission: &Admission, body: Incoming) -> Result<Option<Bytes>> {
     let ending = admission.state().ending.clone();
     let deadline = admission.deadline();
     let message = tokio::select! {
@@ -33,7 +33,7 @@ pub(crate) async fn receive(admission: &mut Admission, body: Incoming) -> Result
     Ok(message)
 }
 
-async fn collect(admission: &mut Admission, mut body: Incoming) -> Result<Option<Bytes>> {
+async fn collect(admission: &Admission, mut body: Incoming) -> Result<Option<Bytes>> {
     let limit = admission.state().max_message_bytes;
     // Frames are copied: a slice of what was read from the connection would keep all of that alive.
     let mut message = BytesMut::new();

@@ -1,13 +1,13 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use rdb_engine_api::{Error, ErrorKind, Limits, Result};
+use rdb_engine_api::{Error, ErrorKind, Result};
 
 use crate::TlsConfig;
 use crate::arrival::PREFIX_BYTES;
 
 /// The longest time of a node. Instants that far ahead can be computed; ages ahead they cannot.
-const MAX_TIME: Duration = Duration::from_hours(24 * 366);
+pub(crate) const MAX_TIME: Duration = Duration::from_hours(24 * 366);
 
 /// How a node listens and what it holds its clients to. The engine has limits of its own
 /// ([`Limits`](rdb_engine_api::Limits)).
@@ -28,16 +28,20 @@ pub struct NodeConfig {
     /// How long a request may take that brings no shorter deadline of its own; 30 s by default. Scans are
     /// bound by their own deadlines and by their reader's pace alone.
     pub request_timeout: Duration,
-    /// How long a new connection may take to say that it speaks HTTP/2; 5 s by default.
+    /// How long a new connection may take for its TLS handshake and to say that it speaks HTTP/2; 5 s by default.
     pub handshake_timeout: Duration,
     /// How long a connection may be without a request before it is closed; an hour by default.
     pub idle_timeout: Duration,
+    /// How long a client may take nothing of the answers that wait for it before its connection is closed; two
+    /// minutes by default.
+    pub stall_timeout: Duration,
     /// How long a connection may be silent before it is asked for a sign of life; 30 s by default.
     pub keepalive_interval: Duration,
     /// How long to wait for that sign before the connection is closed; 10 s by default.
     pub keepalive_timeout: Duration,
-    /// The most connections at once; 400 by default, which leaves room for an engine's files below the usual
-    /// limit of 1,024 descriptors. More are closed as they come.
+    /// The most connections at once; 10,000 by default, and in any case no more than the process's limit of open
+    /// files has room for, beside the engine's ([`raise_descriptor_limit`](crate::raise_descriptor_limit)). More
+    /// are closed as they come.
     pub max_connections: usize,
     /// The most connections to the operations address at once; 64 by default.
     pub max_ops_connections: usize,
@@ -50,6 +54,11 @@ pub struct NodeConfig {
     /// default, and never below the longest message. Requests beyond are refused as
     /// [`Exhausted`](ErrorKind::Exhausted).
     pub max_in_flight_bytes: usize,
+    /// The most bytes of answers at once that were sent and that their clients have not taken; 256 MiB by
+    /// default. An answer beyond is [`Exhausted`](ErrorKind::Exhausted), that of a write `Unknown`.
+    pub max_unsent_bytes: usize,
+    /// The most of them in one connection; 64 MiB by default. Neither is ever below the longest message.
+    pub max_unsent_bytes_per_connection: usize,
     /// How long [`Node::shutdown`](crate::Node::shutdown) may take; 10 s by default.
     pub drain_timeout: Duration,
     /// The part of it that the last answers may take to reach their clients, once no request is in flight;
@@ -68,13 +77,16 @@ impl Default for NodeConfig {
             request_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_hours(1),
+            stall_timeout: Duration::from_mins(2),
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
-            max_connections: 400,
+            max_connections: 10_000,
             max_ops_connections: 64,
             max_streams_per_connection: 1024,
             max_in_flight: 8192,
             max_in_flight_bytes: 256 << 20,
+            max_unsent_bytes: 256 << 20,
+            max_unsent_bytes_per_connection: 64 << 20,
             drain_timeout: Duration::from_secs(10),
             flush_timeout: Duration::from_secs(1),
         }
@@ -90,48 +102,25 @@ impl NodeConfig {
         config
     }
 
-    pub(crate) fn max_message_bytes(&self, limits: &Limits) -> usize {
-        self.max_message_bytes.unwrap_or_else(|| rdb_proto::max_message_bytes(limits))
-    }
-
-    pub(crate) fn check(&self, limits: &Limits) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let invalid = |message| Error::new(ErrorKind::InvalidArgument, message);
         for address in [self.listen, self.ops_listen] {
             if self.tls.is_none() && !self.insecure && !address.ip().is_loopback() {
                 return Err(invalid(
-                    "refusing to listen beyond loopback: there is no TLS and no authentication; \
-                                    to do it all the same, say insecure",
+                    "refusing to listen beyond loopback without TLS: whoever reaches the address could read \
+                     and change everything; give a certificate, or say insecure",
                 )
                 .with("address", address));
             }
         }
-        let numbers = [
-            ("max_connections", self.max_connections),
-            ("max_ops_connections", self.max_ops_connections),
-            ("max_streams_per_connection", self.max_streams_per_connection as usize),
-            ("max_in_flight", self.max_in_flight),
-            ("max_in_flight_bytes", self.max_in_flight_bytes),
-            ("max_message_bytes", self.max_message_bytes.unwrap_or(1)),
-        ];
-        if let Some((name, _)) = numbers.into_iter().find(|(_, number)| *number == 0) {
+        if let Some(tls) = &self.tls {
+            tls.check_fields()?;
+        }
+        if let Some((name, _)) = self.numbers().into_iter().find(|(_, number)| *number == 0) {
             return Err(invalid("a limit of the node is 0").with("limit", name));
         }
-        let longest = self.max_message_bytes(limits);
-        if self.max_in_flight_bytes < longest.saturating_add(PREFIX_BYTES) {
-            return Err(invalid("max_in_flight_bytes is below the longest message")
-                .with("max_in_flight_bytes", self.max_in_flight_bytes)
-                .with("max_message_bytes", longest));
-        }
-        let times = [
-            ("request_timeout", self.request_timeout),
-            ("handshake_timeout", self.handshake_timeout),
-            ("idle_timeout", self.idle_timeout),
-            ("keepalive_interval", self.keepalive_interval),
-            ("keepalive_timeout", self.keepalive_timeout),
-            ("drain_timeout", self.drain_timeout),
-            ("flush_timeout", self.flush_timeout),
-        ];
-        for (name, time) in times {
+        let reload = self.tls.as_ref().map(|tls| ("reload_interval", tls.reload_interval));
+        for (name, time) in self.times().into_iter().chain(reload) {
             if time.is_zero() {
                 return Err(invalid("a time of the node is 0").with("time", name));
             }
@@ -140,6 +129,44 @@ impl NodeConfig {
             }
         }
         Ok(())
+    }
+
+    /// Its limits by name, but for the longest message, which services decide where it is not set.
+    pub(crate) fn numbers(&self) -> [(&'static str, usize); 8] {
+        [
+            ("max_connections", self.max_connections),
+            ("max_ops_connections", self.max_ops_connections),
+            ("max_streams_per_connection", self.max_streams_per_connection as usize),
+            ("max_in_flight", self.max_in_flight),
+            ("max_in_flight_bytes", self.max_in_flight_bytes),
+            ("max_unsent_bytes", self.max_unsent_bytes),
+            ("max_unsent_bytes_per_connection", self.max_unsent_bytes_per_connection),
+            ("max_message_bytes", self.max_message_bytes.unwrap_or(1)),
+        ]
+    }
+
+    /// Its times by name.
+    pub(crate) fn times(&self) -> [(&'static str, Duration); 8] {
+        [
+            ("request_timeout", self.request_timeout),
+            ("handshake_timeout", self.handshake_timeout),
+            ("idle_timeout", self.idle_timeout),
+            ("stall_timeout", self.stall_timeout),
+            ("keepalive_interval", self.keepalive_interval),
+            ("keepalive_timeout", self.keepalive_timeout),
+            ("drain_timeout", self.drain_timeout),
+            ("flush_timeout", self.flush_timeout),
+        ]
+    }
+
+    /// Refuses a longest message for which there is no room.
+    pub(crate) fn check_message(&self, longest: usize) -> Result<()> {
+        if self.max_in_flight_bytes >= longest.saturating_add(PREFIX_BYTES) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::InvalidArgument, "max_in_flight_bytes is below the longest message")
+            .with("max_in_flight_bytes", self.max_in_flight_bytes)
+            .with("max_message_bytes", longest))
     }
 }
 
@@ -156,10 +183,10 @@ mod tests {
             let listen = NodeConfig { listen: address, ..NodeConfig::default() };
             let ops_listen = NodeConfig { ops_listen: address, ..NodeConfig::default() };
             for mut config in [listen, ops_listen] {
-                let kind = config.check(&Limits::default()).map_err(|error| error.kind());
+                let kind = config.check().map_err(|error| error.kind());
                 assert_eq!(kind, if allowed { Ok(()) } else { Err(ErrorKind::InvalidArgument) });
                 config.insecure = true;
-                assert_eq!(config.check(&Limits::default()).map_err(|error| error.kind()), Ok(()));
+                assert_eq!(config.check().map_err(|error| error.kind()), Ok(()));
             }
         }
     }
@@ -168,14 +195,11 @@ mod tests {
     fn a_limit_of_zero_is_refused_by_name() {
         let config = NodeConfig { max_in_flight: 0, ..NodeConfig::default() };
         assert_eq!(
-            config.check(&Limits::default()).unwrap_err().to_string(),
+            config.check().unwrap_err().to_string(),
             "a limit of the node is 0. limit=`max_in_flight`"
         );
         let config = NodeConfig { drain_timeout: Duration::ZERO, ..NodeConfig::default() };
-        assert_eq!(
-            config.check(&Limits::default()).unwrap_err().to_string(),
-            "a time of the node is 0. time=`drain_timeout`"
-        );
+        assert_eq!(config.check().unwrap_err().to_string(), "a time of the node is 0. time=`drain_timeout`");
     }
     #[test]
     fn a_time_that_no_clock_can_hold_is_refused_by_name() {
@@ -183,22 +207,22 @@ mod tests {
             let request = NodeConfig { request_timeout: time, ..NodeConfig::default() };
             let drain = NodeConfig { drain_timeout: time, ..NodeConfig::default() };
             for (config, name) in [(request, "request_timeout"), (drain, "drain_timeout")] {
-                let error = config.check(&Limits::default()).unwrap_err();
+                let error = config.check().unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::InvalidArgument);
                 assert_eq!(error.to_string(), format!("a time of the node is above a year. time=`{name}`"));
             }
         }
         let config = NodeConfig { drain_timeout: MAX_TIME, ..NodeConfig::default() };
-        assert_eq!(config.check(&Limits::default()).map_err(|error| error.kind()), Ok(()));
+        assert_eq!(config.check().map_err(|error| error.kind()), Ok(()));
     }
 
     #[test]
     fn the_longest_message_has_room_among_the_bytes_in_flight() {
-        let mut config = NodeConfig { max_message_bytes: Some(1 << 20), ..NodeConfig::default() };
-        config.max_in_flight_bytes = (1 << 20) + PREFIX_BYTES;
-        assert_eq!(config.check(&Limits::default()).map_err(|error| error.kind()), Ok(()));
+        let mut config =
+            NodeConfig { max_in_flight_bytes: (1 << 20) + PREFIX_BYTES, ..NodeConfig::default() };
+        assert_eq!(config.check_message(1 << 20).map_err(|error| error.kind()), Ok(()));
         config.max_in_flight_bytes -= 1;
-        let error = config.check(&Limits::default()).unwrap_err();
+        let error = config.check_message(1 << 20).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
         assert!(error.to_string().starts_with("max_in_flight_bytes is below the longest message"));
     }

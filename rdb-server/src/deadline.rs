@@ -9,7 +9,7 @@ const HEADER: &str = "grpc-timeout";
 
 /// The instant at which a request has to be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Deadline(Instant);
+pub struct Deadline(Instant);
 
 impl Deadline {
     /// A time from now, which is one of the node's own and so within its bounds.
@@ -23,11 +23,13 @@ impl Deadline {
         Ok(requested(headers)?.and_then(|timeout| Instant::now().checked_add(timeout)).map(Self))
     }
 
-    pub(crate) fn remaining(self) -> Duration {
+    /// The time until then; zero once it has passed.
+    pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    pub(crate) async fn passed(self) {
+    /// Waits for it.
+    pub async fn passed(self) {
         tokio::time::sleep_until(self.0).await;
     }
 }

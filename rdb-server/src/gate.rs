@@ -1,4 +1,5 @@
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use futures::FutureExt as _;
@@ -6,14 +7,24 @@ use hyper::HeaderMap;
 use rdb_engine_api::{Error, ErrorKind, Result};
 use rdb_proto::{Call, to_status};
 use tokio::time::Instant;
-use tonic::{Request, Response, Status};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
 
+use crate::answers::{Answers, feed};
+use crate::config::MAX_TIME;
 use crate::deadline::Deadline;
-use crate::metrics::{Ending, Method};
+use crate::messages::Messages;
+use crate::method::{Method, Reception};
+use crate::metrics::Ending;
 use crate::state::State;
 
-/// Handles a request that has one answer.
-pub(crate) async fn unary<Q, A, F>(
+/// Handles a request that has one answer: within its deadline, which the work is told, and with a net for
+/// panics.
+///
+/// # Errors
+/// What the work ends in, in the wire's form; `Unavailable` for a read and `Unknown` for a write that is cut off.
+pub async fn unary<Q, A, F>(
     mut request: Request<Q>,
     work: impl FnOnce(Q, Deadline) -> F,
 ) -> Result<Response<A>, Status>
@@ -23,14 +34,47 @@ where
     let admission = Admission::of(&mut request)?;
     let deadline = admission.deadline;
     // Made inside of the net: it runs code of the engine's and may panic.
-    let work = async { work(request.into_inner(), deadline).await };
-    match admission.supervise(work).await {
-        Ok(answer) => {
-            admission.finish(&Ok(()));
-            Ok(Response::new(answer))
-        }
-        Err(error) => Err(admission.fail(error)),
-    }
+    admission.answer(async { work(request.into_inner(), deadline).await }).await
+}
+
+/// Handles a request of many messages that has one answer at its end ([`Reception::Upload`]).
+///
+/// # Errors
+/// As of [`unary`].
+pub async fn upload<Q, A, F>(
+    request: Request<Streaming<Q>>,
+    work: impl FnOnce(Messages<Q>, Deadline) -> F,
+) -> Result<Response<A>, Status>
+where
+    F: Future<Output = Result<A>>,
+{
+    unary(request, |messages, deadline| work(Messages::new(messages), deadline)).await
+}
+
+/// Handles a request of many messages that are answered while it goes on ([`Reception::Dialogue`]): until the
+/// work ends, or its client leaves, or the server drains.
+///
+/// An answer that is left unread for [`NodeConfig::request_timeout`](crate::NodeConfig::request_timeout) ends
+/// it as [`Exhausted`](ErrorKind::Exhausted).
+///
+/// # Errors
+/// [`Internal`](ErrorKind::Internal) where the request did not come through the server.
+pub fn dialogue<Q, A, F>(
+    mut request: Request<Streaming<Q>>,
+    work: impl FnOnce(Messages<Q>, Answers<A>) -> F,
+) -> Result<Response<ReceiverStream<Result<A, Status>>>, Status>
+where
+    A: Send + 'static,
+    F: Future<Output = Result<()>> + Send + 'static,
+{
+    let admission = Admission::of(&mut request)?;
+    let messages = Messages::new(request.into_inner());
+    let idle = admission.state.config.request_timeout;
+    let answers = feed(admission, idle, |answers| {
+        let work = work(messages, answers);
+        async { work.await.map(|()| None) }
+    });
+    Ok(Response::new(answers))
 }
 
 /// What every request passes before it has been received: a place among the requests in flight, a deadline, a
@@ -39,18 +83,19 @@ where
 #[derive(Debug)]
 pub(crate) struct Admission {
     state: Arc<State>,
-    method: Method,
+    /// Its place among the methods.
+    method: usize,
     started: Instant,
     requested: Option<Deadline>,
     deadline: Deadline,
-    held_bytes: usize,
+    held_bytes: AtomicUsize,
     /// Never set where the client went away.
     ending: OnceLock<Ending>,
 }
 
 impl Admission {
     /// Takes a place among the requests in flight.
-    pub(crate) fn new(state: &Arc<State>, method: Method, headers: &HeaderMap) -> Result<Self, Status> {
+    pub(crate) fn new(state: &Arc<State>, method: usize, headers: &HeaderMap) -> Result<Self, Status> {
         let started = Instant::now();
         let requested = Deadline::requested(headers).and_then(|requested| {
             state.enter()?;
@@ -60,17 +105,17 @@ impl Admission {
             state.metrics.ended(method, Ending::Failed(error.kind()), started.elapsed());
             to_status(&error)
         })?;
-        if method == Method::Scan {
-            state.metrics.scans.inc();
-        }
-        let node = Deadline::after(state.config.request_timeout);
+        let node = Deadline::after(match state.methods.get(method).reception {
+            Reception::Whole => state.config.request_timeout,
+            Reception::Upload | Reception::Dialogue => MAX_TIME,
+        });
         Ok(Self {
             state: Arc::clone(state),
             method,
             started,
             requested,
             deadline: requested.map_or(node, |client| client.min(node)),
-            held_bytes: 0,
+            held_bytes: AtomicUsize::new(0),
             ending: OnceLock::new(),
         })
     }
@@ -80,6 +125,10 @@ impl Admission {
         request.extensions_mut().remove().ok_or_else(|| {
             to_status(&Error::new(ErrorKind::Internal, "request reached its service without an admission"))
         })
+    }
+
+    pub(crate) fn method(&self) -> &Method {
+        self.state.methods.get(self.method)
     }
 
     pub(crate) fn state(&self) -> &Arc<State> {
@@ -96,11 +145,39 @@ impl Admission {
         self.requested
     }
 
+    /// Set when the request is not waited for any longer.
+    pub(crate) fn stop(&self) -> &CancellationToken {
+        match self.method().reception {
+            Reception::Whole | Reception::Upload => &self.state.ending,
+            Reception::Dialogue => &self.state.draining,
+        }
+    }
+
     /// Takes room for bytes of the request, until it ends.
-    pub(crate) fn hold(&mut self, bytes: usize) -> Result<()> {
+    pub(crate) fn hold(&self, bytes: usize) -> Result<()> {
         self.state.hold(bytes)?;
-        self.held_bytes += bytes;
+        self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Gives room back before the request ends.
+    pub(crate) fn let_go(&self, bytes: usize) {
+        self.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.state.let_go(bytes);
+    }
+
+    /// Answers the request with what the work ends in.
+    pub(crate) async fn answer<A>(
+        &self,
+        work: impl Future<Output = Result<A>>,
+    ) -> Result<Response<A>, Status> {
+        match self.supervise(work).await {
+            Ok(answer) => {
+                self.finish(&Ok(()));
+                Ok(Response::new(answer))
+            }
+            Err(error) => Err(self.fail(error)),
+        }
     }
 
     /// Runs the work until it is done, until the deadline, or until the node ends all requests, and turns a
@@ -110,7 +187,7 @@ impl Admission {
             biased;
             result = self.catch(work) => result,
             () = self.deadline.passed() => Err(self.cut_off("deadline has passed")),
-            () = self.state.ending.cancelled() => Err(self.cut_off("node is shutting down")),
+            () = self.stop().cancelled() => Err(self.cut_off("node is shutting down")),
         }
     }
 
@@ -119,8 +196,8 @@ impl Admission {
         // Nothing of the work is used after it panicked, but the engine, which sees to itself.
         AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
             self.state.metrics.panics.inc();
-            tracing::error!(method = ?self.method, "a request's handling panicked");
-            let kind = match self.method.call() {
+            tracing::error!(method = self.method().name, "a request's handling panicked");
+            let kind = match self.method().call {
                 Call::Read => ErrorKind::Internal,
                 Call::Write => ErrorKind::Unknown,
             };
@@ -131,7 +208,7 @@ impl Admission {
     /// What a request is told that is not waited for any longer. Whatever it has asked of the engine goes on
     /// there, so a write may yet be applied (C10).
     pub(crate) fn cut_off(&self, why: &'static str) -> Error {
-        match self.method.call() {
+        match self.method().call {
             Call::Read => Error::new(ErrorKind::Unavailable, why),
             Call::Write => Error::new(ErrorKind::Unknown, why),
         }
@@ -147,7 +224,7 @@ impl Admission {
         match error.kind() {
             ErrorKind::Closed => self.state.engine_closed.cancel(),
             ErrorKind::Internal | ErrorKind::Corrupt => {
-                tracing::error!(method = ?self.method, error = error.report(), "request failed");
+                tracing::error!(method = self.method().name, error = error.report(), "request failed");
             }
             _ => {}
         }
@@ -161,10 +238,7 @@ impl Drop for Admission {
     fn drop(&mut self) {
         let ending = self.ending.get().copied().unwrap_or(Ending::Cancelled);
         self.state.metrics.ended(self.method, ending, self.started.elapsed());
-        if self.method == Method::Scan {
-            self.state.metrics.scans.dec();
-        }
-        self.state.let_go(self.held_bytes);
+        self.state.let_go(*self.held_bytes.get_mut());
         self.state.leave();
     }
 }

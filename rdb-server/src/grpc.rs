@@ -1,5 +1,4 @@
 use std::convert::Infallible;
-use std::io::Cursor;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
@@ -9,8 +8,10 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rdb_engine_api::{Error, ErrorKind};
-use rdb_proto::to_status;
+use rdb_proto::{Call, to_status};
 use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -19,14 +20,29 @@ use tower::Service as _;
 
 use crate::accept::Connection;
 use crate::arrival::{Whole, receive};
+use crate::flow::{Busy, Flow, Verdict};
 use crate::gate::Admission;
-use crate::metrics::Method;
+use crate::handshake::{Failure, begin};
+use crate::messages::Passing;
+use crate::method::Reception;
+use crate::outgoing::Outgoing;
+use crate::reload::Tls;
 use crate::state::State;
+use crate::transport::Transport;
 
 /// Flow-control windows, in bytes. The default of 64 KiB allows one window a round trip; the adaptive window
 /// is worse than either.
 const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 32 << 20;
+
+/// What a stream buffers of its answer, beside the message that is being sent.
+const SEND_BUFFER: usize = 256 << 10;
+/// The most bytes of a request's headers. Ours have a few hundred.
+const HEADERS: u32 = 16 << 10;
+/// How many streams a client may open and reset before the server has looked at them, and how many may break
+/// the protocol, before the connection is closed: both are attacks by cheap requests.
+const PENDING_RESETS: usize = 20;
+const ERROR_RESETS: usize = 1024;
 
 /// What every HTTP/2 client sends first.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -52,19 +68,16 @@ pub(crate) async fn serve_connection(
     state: Arc<State>,
     tracker: TaskTracker,
 ) {
-    let Connection { stream, _place } = connection;
-    let (mut read, write) = stream.into_split();
-    let mut preface = [0; PREFACE.len()];
+    let Connection { stream, peer, _place } = connection;
     // Keepalive begins with the first frame; until then nothing but this would notice a silent client.
-    let spoke = tokio::select! {
-        spoke = tokio::time::timeout(state.config.handshake_timeout, read.read_exact(&mut preface)) => spoke,
+    let begun = tokio::select! {
+        begun = timeout(state.config.handshake_timeout, begin_http2(stream, state.tls.as_ref())) => begun,
         () = state.draining.cancelled() => return,
     };
-    if !matches!(spoke, Ok(Ok(_))) || preface != *PREFACE {
-        tracing::debug!("closed a connection that did not speak HTTP/2");
-        return;
-    }
-    let io = TokioIo::new(tokio::io::join(Cursor::new(preface).chain(read), write));
+    let io = match begun.unwrap_or(Err(Failure::TimedOut)) {
+        Ok(transport) => TokioIo::new(transport),
+        Err(failure) => return state.refuse(&failure, peer),
+    };
 
     let mut builder = http2::Builder::new(Tasks(tracker));
     builder
@@ -72,61 +85,120 @@ pub(crate) async fn serve_connection(
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .adaptive_window(false)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(HEADERS)
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_local_error_reset_streams(ERROR_RESETS)
         .max_concurrent_streams(state.config.max_streams_per_connection)
         .keep_alive_interval(state.config.keepalive_interval)
         .keep_alive_timeout(state.config.keepalive_timeout);
-    let service_state = Arc::clone(&state);
-    let service = service_fn(move |request| call(routes.clone(), Arc::clone(&service_state), request));
+    let flow = Arc::new(Flow::new(Arc::clone(&state)));
+    let service = {
+        let flow = Arc::clone(&flow);
+        service_fn(move |request| {
+            let (routes, busy) = (routes.clone(), Busy::new(&flow));
+            async move {
+                let state = Arc::clone(busy.flow().state());
+                let method = state.methods.at(request.uri().path());
+                let call = method.map_or(Call::Read, |method| state.methods.get(method).call);
+                let Ok(answer) = self::call(routes, state, method, request).await;
+                let (parts, body) = answer.into_parts();
+                let answer = Outgoing::new(body, call, busy).await?;
+                Ok::<_, Status>(Response::from_parts(parts, answer))
+            }
+        })
+    };
     let mut connection = std::pin::pin!(builder.serve_connection(io, service));
-    let mut is_draining = false;
+    let mut is_ending = false;
+    let mut look = std::pin::pin!(sleep_until(Instant::now()));
     loop {
         tokio::select! {
             ended = &mut connection => {
                 if let Err(error) = ended {
-                    tracing::debug!(%error, "a connection broke");
+                    tracing::debug!(%peer, %error, "a connection broke");
                 }
                 return;
             }
-            () = state.draining.cancelled(), if !is_draining => {
-                is_draining = true;
+            () = state.draining.cancelled(), if !is_ending => {
+                is_ending = true;
                 connection.as_mut().graceful_shutdown();
             }
+            () = &mut look => match flow.verdict() {
+                Verdict::Fine(next) => look.as_mut().reset(next),
+                Verdict::Stalled => {
+                    state.metrics.connections_stalled.inc();
+                    tracing::info!(%peer, "closed a connection whose client did not read its answers");
+                    return;
+                }
+                Verdict::Idle => {
+                    look.as_mut().reset(Instant::now() + state.config.idle_timeout.min(state.config.stall_timeout));
+                    if !is_ending {
+                        is_ending = true;
+                        state.metrics.connections_idle.inc();
+                        // The client is told first, so that it sends no request that would be lost (C10).
+                        connection.as_mut().graceful_shutdown();
+                    }
+                }
+            },
             () = state.cut.cancelled() => return,
         }
     }
 }
 
+/// Begins a connection and waits for it to say that it speaks HTTP/2.
+async fn begin_http2(stream: TcpStream, tls: Option<&Tls>) -> Result<Transport, Failure> {
+    let mut transport = begin(stream, tls.map(Tls::grpc)).await?;
+    let mut preface = [0; PREFACE.len()];
+    let mut received = 0;
+    while received < preface.len() {
+        received += match transport.read(&mut preface[received..]).await {
+            Ok(0) | Err(_) => return Err(Failure::Left),
+            Ok(bytes) => bytes,
+        };
+        if preface[..received] != PREFACE[..received] {
+            return Err(Failure::NotHttp2);
+        }
+    }
+    Ok(transport.replay(PREFACE))
+}
+
 async fn call(
     mut routes: Routes,
     state: Arc<State>,
+    method: Option<usize>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let path = request.uri().path();
-    // Health and reflection are gRPC's own; their clients expect its own errors.
-    if !path.starts_with("/flaredb.") {
-        return routes.call(request).await;
-    }
-    let Some(method) = Method::at(path) else {
+    let Some(method) = method else {
+        let path = request.uri().path();
+        // Health and reflection are gRPC's own; their clients expect its own errors.
+        if path.starts_with("/grpc.") {
+            return routes.call(request).await;
+        }
         state.metrics.requests_refused.inc();
         let error = Error::new(ErrorKind::Unsupported, "no such method").with("path", path);
         return Ok(to_status(&error).into_http());
     };
-    let mut admission = match Admission::new(&state, method, request.headers()) {
+    let admission = match Admission::new(&state, method, request.headers()) {
         Ok(admission) => admission,
         Err(status) => return Ok(status.into_http()),
     };
     let (mut parts, body) = request.into_parts();
-    let message = match receive(&mut admission, body).await {
-        Ok(Some(message)) => message,
-        Ok(None) => {
-            let error = Error::new(ErrorKind::Unavailable, "request broke off");
-            return Ok(to_status(&error).into_http());
-        }
-        Err(error) => return Ok(admission.fail(error).into_http()),
-    };
     let admission = Arc::new(admission);
     parts.extensions.insert(Arc::clone(&admission));
-    let response = routes.call(Request::from_parts(parts, Whole(message))).await?;
+    let response = if admission.method().reception == Reception::Whole {
+        let message = match receive(&admission, body).await {
+            Ok(Some(message)) => message,
+            Ok(None) => {
+                let error = Error::new(ErrorKind::Unavailable, "request broke off");
+                return Ok(to_status(&error).into_http());
+            }
+            Err(error) => return Ok(admission.fail(error).into_http()),
+        };
+        routes.call(Request::from_parts(parts, Whole(message))).await?
+    } else {
+        let messages = Passing::new(body, Arc::clone(&admission));
+        routes.call(Request::from_parts(parts, messages)).await?
+    };
     Ok(match not_taken(&response) {
         Some(error) => {
             state.metrics.requests_refused.inc();

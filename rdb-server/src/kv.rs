@@ -1,5 +1,8 @@
 use std::sync::Arc;
 
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
 use rdb_engine_api::{Batch, Engine, Error, ErrorKind, Key, Outcome, Record, Result, WriteOptions};
 use rdb_proto::kv::v1;
 use rdb_proto::kv::v1::kv_server::Kv;
@@ -9,18 +12,27 @@ use tonic::{Request, Response, Status};
 use crate::deadline::Deadline;
 use crate::gate::unary;
 use crate::scan;
-use crate::state::State;
 
 /// The service `flaredb.kv.v1.Kv` over an engine.
 #[derive(Debug)]
 pub(crate) struct KvService<E: ?Sized> {
     engine: Arc<E>,
-    state: Arc<State>,
+    max_message_bytes: usize,
+    conflicts: Counter,
+    scans: Gauge,
 }
 
 impl<E: Engine + ?Sized> KvService<E> {
-    pub(crate) const fn new(engine: Arc<E>, state: Arc<State>) -> Self {
-        Self { engine, state }
+    pub(crate) fn new(engine: Arc<E>, max_message_bytes: usize, registry: &mut Registry) -> Self {
+        let (conflicts, scans) = (Counter::default(), Gauge::default());
+        registry.register("conflicts", "Writes answered with a conflict", conflicts.clone());
+        registry.register("scans_open", "Scans being delivered", scans.clone());
+        Self { engine, max_message_bytes, conflicts, scans }
+    }
+
+    /// How many scans are being delivered.
+    pub(crate) const fn scans(&self) -> &Gauge {
+        &self.scans
     }
 
     /// Every write comes through here.
@@ -35,7 +47,7 @@ impl<E: Engine + ?Sized> KvService<E> {
         options.timeout = Some(options.timeout.map_or(remaining, |wait| wait.min(remaining)));
         let outcome = self.engine.write(batch, options).await?;
         if matches!(outcome, Outcome::Conflict(_)) {
-            self.state.metrics.conflicts.inc();
+            self.conflicts.inc();
         }
         Ok(outcome)
     }
@@ -71,7 +83,7 @@ impl<E: Engine + ?Sized> Kv for KvService<E> {
         let work = async |request: v1::GetManyRequest, _| {
             let keys = Vec::<Key>::try_from(request)?;
             let view = self.engine.get_many(&keys).await?;
-            check_answer(&view.data, self.state.max_message_bytes)?;
+            check_answer(&view.data, self.max_message_bytes)?;
             Ok(view.into())
         };
         unary(request, work).await
@@ -110,7 +122,7 @@ impl<E: Engine + ?Sized> Kv for KvService<E> {
     type ScanStream = ReceiverStream<Result<v1::ScanResponse, Status>>;
 
     async fn scan(&self, request: Request<v1::ScanRequest>) -> Result<Response<Self::ScanStream>, Status> {
-        scan::open(&*self.engine, request).await.map(Response::new)
+        scan::open(&*self.engine, &self.scans, request).await.map(Response::new)
     }
 }
 

@@ -25,22 +25,45 @@
 //! `Unknown` (C10). Whatever is refused before it reached the engine says so in its details.
 
 mod accept;
+mod allowed_clients;
+mod answers;
 mod arrival;
+mod certificates;
 mod config;
 mod deadline;
+mod descriptors;
+mod engine_metrics;
+mod exposition;
+mod flow;
 mod gate;
 mod grpc;
+mod handshake;
+mod identity;
 mod kv;
+mod membership;
+mod messages;
+mod method;
 mod metrics;
 mod node;
 mod node_service;
 mod ops;
+mod outgoing;
+mod process_metrics;
+mod reload;
 mod run;
 mod scan;
+mod server;
+pub mod service;
+pub mod settings;
 mod state;
+mod systemd;
 mod tls;
+mod transport;
 
 pub use config::NodeConfig;
-pub use node::{Node, serve};
-pub use run::run;
+pub use descriptors::raise_descriptor_limit;
+pub use engine_metrics::EngineMetrics;
+pub use membership::{Member, serve_alone, serve_in_cluster};
+pub use node::{Node, serve, serve_on};
+pub use run::{Serving, run, run_with};
 pub use tls::TlsConfig;

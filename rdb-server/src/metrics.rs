@@ -1,3 +1,4 @@
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::text;
@@ -5,78 +6,11 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use rdb_engine_api::{EngineInfo, Error, ErrorKind, Result};
-use rdb_proto::Call;
-use rdb_proto::kv::v1::{kv_server, node_server};
+use rdb_engine_api::{Error, ErrorKind, Result};
 
-/// The methods of our services.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Method {
-    Get,
-    GetMany,
-    Put,
-    Delete,
-    CompareAndSwap,
-    Write,
-    Scan,
-    Info,
-    Status,
-}
-
-impl Method {
-    const ALL: [Self; 9] = [
-        Self::Get,
-        Self::GetMany,
-        Self::Put,
-        Self::Delete,
-        Self::CompareAndSwap,
-        Self::Write,
-        Self::Scan,
-        Self::Info,
-        Self::Status,
-    ];
-
-    /// The method that a request asks for.
-    pub(crate) fn at(path: &str) -> Option<Self> {
-        let (service, method) = path.strip_prefix('/')?.split_once('/')?;
-        Some(match (service, method) {
-            (kv_server::SERVICE_NAME, "Get") => Self::Get,
-            (kv_server::SERVICE_NAME, "GetMany") => Self::GetMany,
-            (kv_server::SERVICE_NAME, "Put") => Self::Put,
-            (kv_server::SERVICE_NAME, "Delete") => Self::Delete,
-            (kv_server::SERVICE_NAME, "CompareAndSwap") => Self::CompareAndSwap,
-            (kv_server::SERVICE_NAME, "Write") => Self::Write,
-            (kv_server::SERVICE_NAME, "Scan") => Self::Scan,
-            (node_server::SERVICE_NAME, "Info") => Self::Info,
-            (node_server::SERVICE_NAME, "Status") => Self::Status,
-            _ => return None,
-        })
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Get => "get",
-            Self::GetMany => "get_many",
-            Self::Put => "put",
-            Self::Delete => "delete",
-            Self::CompareAndSwap => "compare_and_swap",
-            Self::Write => "write",
-            Self::Scan => "scan",
-            Self::Info => "info",
-            Self::Status => "status",
-        }
-    }
-
-    /// Whether it may change something.
-    pub(crate) const fn call(self) -> Call {
-        match self {
-            Self::Put | Self::Delete | Self::CompareAndSwap | Self::Write => Call::Write,
-            Self::Get | Self::GetMany | Self::Scan | Self::Info | Self::Status => Call::Read,
-        }
-    }
-}
+use crate::handshake::Failure;
+use crate::method::Method;
 
 /// How a request ended, for the label `code`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +36,17 @@ impl Ending {
         }
     }
 
+    /// For the label `outcome` of latencies, which are too many series to be told apart by code.
+    const OUTCOMES: [&str; 3] = ["ok", "failed", "cancelled"];
+
+    const fn outcome(self) -> usize {
+        match self {
+            Self::Ok => 0,
+            Self::Failed(_) => 1,
+            Self::Cancelled => 2,
+        }
+    }
+
     fn place(self) -> usize {
         Self::all().position(|other| other == self).unwrap_or(0)
     }
@@ -116,64 +61,102 @@ impl From<&Result<(), Error>> for Ending {
     }
 }
 
-/// What a node counts. Each node has a registry of its own.
+/// What there was no room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shed {
+    Requests,
+    RequestBytes,
+    AnswerBytes,
+    Connections,
+    OpsConnections,
+}
+
+impl Shed {
+    const ALL: [Self; 5] =
+        [Self::Requests, Self::RequestBytes, Self::AnswerBytes, Self::Connections, Self::OpsConnections];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::RequestBytes => "request_bytes",
+            Self::AnswerBytes => "answer_bytes",
+            Self::Connections => "connections",
+            Self::OpsConnections => "operations_connections",
+        }
+    }
+}
+
+/// Shows limits to whoever compares them with what is counted. Times are in seconds.
+pub(crate) fn register_limits(registry: &mut Registry, limits: impl IntoIterator<Item = (String, f64)>) {
+    let by_name = Family::<[(&str, String); 1], Gauge<f64, AtomicU64>>::default();
+    for (name, limit) in limits {
+        by_name.get_or_create_owned(&[("name", name)]).set(limit);
+    }
+    registry.register("limit", "The limits in force, by name", by_name);
+}
+
+/// What a server counts. Each has a registry of its own.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
-    /// By method and ending: looked up by place, since requests are many.
+    /// By the method's place and the ending's: looked up by place, since requests are many.
     requests: Vec<[Counter; Ending::COUNT]>,
-    seconds: Vec<Histogram>,
+    /// By method and outcome.
+    seconds: Vec<[Histogram; Ending::OUTCOMES.len()]>,
     pub(crate) in_flight: Gauge,
     pub(crate) in_flight_bytes: Gauge,
-    pub(crate) scans: Gauge,
+    pub(crate) unsent_bytes: Gauge,
     pub(crate) connections: Gauge,
     pub(crate) connections_accepted: Counter,
     pub(crate) connections_refused: Counter,
+    pub(crate) connections_idle: Counter,
+    pub(crate) connections_stalled: Counter,
+    pub(crate) accept_errors: Counter,
     pub(crate) requests_refused: Counter,
-    pub(crate) conflicts: Counter,
     pub(crate) panics: Counter,
+    /// By reason.
+    handshake_failures: Family<[(&'static str, &'static str); 1], Counter>,
+    shed: [Counter; Shed::ALL.len()],
 }
 
 impl Metrics {
-    pub(crate) fn new(engine: &EngineInfo) -> Self {
-        let mut registry = Registry::with_prefix("flaredb");
+    pub(crate) fn new(mut registry: Registry, methods: &[Method]) -> Self {
         let by_ending = Family::<[(&str, &str); 2], Counter>::default();
-        let requests = Method::ALL.map(|method| {
+        let requests = methods.iter().map(|method| {
             let mut endings = Ending::all();
             std::array::from_fn(|_| {
                 let code = endings.next().map_or("", Ending::name);
-                by_ending.get_or_create_owned(&[("method", method.name()), ("code", code)])
+                by_ending.get_or_create_owned(&[("method", method.name), ("code", code)])
             })
         });
+        let requests = requests.collect();
         registry.register("requests", "Requests by method and how they ended", by_ending);
 
         // From 50 microseconds to 13 seconds.
         let buckets: fn() -> Histogram = || Histogram::new(exponential_buckets(0.000_05, 2.0, 19));
-        let by_method =
-            Family::<[(&str, &str); 1], Histogram, fn() -> Histogram>::new_with_constructor(buckets);
-        let seconds = Method::ALL.map(|method| by_method.get_or_create_owned(&[("method", method.name())]));
+        let by_outcome =
+            Family::<[(&str, &str); 2], Histogram, fn() -> Histogram>::new_with_constructor(buckets);
+        let seconds = methods.iter().map(|method| {
+            Ending::OUTCOMES.map(|outcome| {
+                by_outcome.get_or_create_owned(&[("method", method.name), ("outcome", outcome)])
+            })
+        });
+        let seconds = seconds.collect();
         registry.register_with_unit(
             "request_duration",
-            "From a request's arrival to its answer, for a scan to its end",
+            "From a request's arrival to its answer, for a stream to its end",
             Unit::Seconds,
-            by_method,
+            by_outcome,
         );
-
-        let build = Info::new([
-            ("version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("engine", engine.name.clone()),
-            ("format", engine.format.to_string()),
-        ]);
-        registry.register("build", "What this node is", build);
 
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
             registry.register(name, help, gauge.clone());
             gauge
         };
-        let in_flight = gauge("requests_in_flight", "Requests being received or worked on, scans included");
+        let in_flight = gauge("requests_in_flight", "Requests being received or worked on, streams included");
         let in_flight_bytes = gauge("request_bytes_in_flight", "Bytes received of the requests in flight");
-        let scans = gauge("scans_open", "Scans being delivered");
+        let unsent_bytes = gauge("answer_bytes_unsent", "Bytes of answers that clients have not taken yet");
         let connections = gauge("connections_open", "Connections to the gRPC address");
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
@@ -182,29 +165,59 @@ impl Metrics {
         };
         let connections_accepted = counter("connections_accepted", "Connections accepted");
         let connections_refused = counter("connections_refused", "Connections closed at once: too many");
+        let connections_idle = counter("connections_idle", "Connections closed: no request for too long");
+        let connections_stalled =
+            counter("connections_stalled", "Connections closed: answers were left unread for too long");
+        let accept_errors = counter("accept_errors", "Connections that could not be accepted");
         let requests_refused =
             counter("requests_refused", "Requests that reached no method: too long, malformed, unknown");
-        let conflicts = counter("conflicts", "Writes answered with a conflict");
         let panics = counter("panics", "Requests whose handling panicked: bugs");
+        let handshake_failures = Family::<[(&str, &str); 1], Counter>::default();
+        for reason in Failure::REASONS {
+            let _ = handshake_failures.get_or_create_owned(&[("reason", reason)]);
+        }
+        registry.register(
+            "handshake_failures",
+            "Connections that did not begin, by reason",
+            handshake_failures.clone(),
+        );
+        let by_reason = Family::<[(&str, &str); 1], Counter>::default();
+        let shed = Shed::ALL.map(|reason| by_reason.get_or_create_owned(&[("reason", reason.name())]));
+        registry.register("shed", "What was refused for want of room, by reason", by_reason);
         Self {
             registry,
-            requests: requests.into(),
-            seconds: seconds.into(),
+            requests,
+            seconds,
             in_flight,
             in_flight_bytes,
-            scans,
+            unsent_bytes,
             connections,
             connections_accepted,
             connections_refused,
+            connections_idle,
+            connections_stalled,
+            accept_errors,
             requests_refused,
-            conflicts,
             panics,
+            handshake_failures,
+            shed,
         }
     }
 
-    pub(crate) fn ended(&self, method: Method, ending: Ending, after: Duration) {
-        self.requests[method as usize][ending.place()].inc();
-        self.seconds[method as usize].observe(after.as_secs_f64());
+    /// Counts a request of the method at a place.
+    pub(crate) fn ended(&self, method: usize, ending: Ending, after: Duration) {
+        self.requests[method][ending.place()].inc();
+        self.seconds[method][ending.outcome()].observe(after.as_secs_f64());
+    }
+
+    /// Counts something that there was no room for.
+    pub(crate) fn shed(&self, reason: Shed) {
+        self.shed[reason as usize].inc();
+    }
+
+    /// Counts a connection that did not begin.
+    pub(crate) fn handshake_failed(&self, failure: &Failure) {
+        self.handshake_failures.get_or_create_owned(&[("reason", failure.reason())]).inc();
     }
 
     /// All of it in the OpenMetrics text format.
@@ -219,22 +232,23 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rdb_engine_api::Durability;
 
     #[test]
     fn each_ending_of_each_method_has_a_counter_of_its_own() {
-        for method in Method::ALL {
+        let methods = [Method::read("/a/A", "a"), Method::write("/a/B", "b")];
+        for (place, method) in methods.iter().enumerate() {
             for ending in Ending::all() {
-                let metrics = Metrics::new(&EngineInfo::new("mem", 1, Durability::Volatile));
-                metrics.ended(method, ending, Duration::ZERO);
+                let metrics = Metrics::new(Registry::with_prefix("flaredb"), &methods);
+                metrics.ended(place, ending, Duration::ZERO);
                 let line = format!(
                     "flaredb_requests_total{{method=\"{}\",code=\"{}\"}} 1\n",
-                    method.name(),
+                    method.name,
                     ending.name()
                 );
                 let text = metrics.text().unwrap();
                 assert!(text.contains(&line), "{line}");
-                assert_eq!(text.lines().filter(|line| line.ends_with("} 1")).count(), 1 + 1 + 19 + 2);
+                let counted = text.lines().filter(|line| line.starts_with("flaredb_requests_total"));
+                assert_eq!(counted.filter(|line| line.ends_with("} 1")).count(), 1);
             }
         }
     }

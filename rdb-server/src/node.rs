@@ -1,193 +1,126 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rdb_engine_api::{Engine, Error, ErrorKind, Result};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use rdb_engine_api::{Engine, Result};
 use rdb_proto::FILE_DESCRIPTOR_SET;
-use rdb_proto::kv::v1::kv_server::KvServer;
-use rdb_proto::kv::v1::node_server::NodeServer;
-use tokio::time::{Instant, timeout, timeout_at};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use rdb_proto::kv::v1::kv_server::{self, KvServer};
+use rdb_proto::kv::v1::node_server::{self, NodeServer};
 use tonic::service::Routes;
-use tonic_health::ServingStatus;
-use tonic_health::server::HealthReporter;
 
-use crate::accept::{accept, listen};
 use crate::kv::KvService;
+use crate::method::Method;
 use crate::node_service::NodeService;
-use crate::state::State;
-use crate::{NodeConfig, grpc, ops};
+use crate::server::{Bound, Server, Services};
+use crate::{EngineMetrics, NodeConfig};
 
-/// The names under which health can be asked for; the empty one is the node as a whole.
-const HEALTH_NAMES: [&str; 3] = ["", "flaredb.kv.v1.Kv", "flaredb.kv.v1.Node"];
+/// The methods of a node.
+const METHODS: [Method; 9] = [
+    Method::read("/flaredb.kv.v1.Kv/Get", "get"),
+    Method::read("/flaredb.kv.v1.Kv/GetMany", "get_many"),
+    Method::write("/flaredb.kv.v1.Kv/Put", "put"),
+    Method::write("/flaredb.kv.v1.Kv/Delete", "delete"),
+    Method::write("/flaredb.kv.v1.Kv/CompareAndSwap", "compare_and_swap"),
+    Method::write("/flaredb.kv.v1.Kv/Write", "write"),
+    Method::read("/flaredb.kv.v1.Kv/Scan", "scan"),
+    Method::read("/flaredb.kv.v1.Node/Info", "info"),
+    Method::read("/flaredb.kv.v1.Node/Status", "status"),
+];
 
 /// Serves an engine. When this returns, clients can connect.
 ///
 /// # Errors
-/// [`InvalidArgument`](ErrorKind::InvalidArgument) for a configuration that cannot be;
-/// [`Unavailable`](ErrorKind::Unavailable) where an address cannot be listened on, naming it. The engine
-/// stays open then.
+/// As of [`Bound::new`] and [`serve_on`]. The engine stays open then.
 pub async fn serve(engine: Arc<dyn Engine>, config: NodeConfig) -> Result<Node> {
-    config.check(&engine.info().limits)?;
-    let (listener, addr) = listen(config.listen).await?;
-    let (ops_listener, ops_addr) = listen(config.ops_listen).await?;
+    serve_on(Bound::new(config).await?, engine).await
+}
 
-    let state = Arc::new(State::new(config, engine.info()));
-    let (health, health_service) = tonic_health::server::health_reporter();
-    set_health(&health, ServingStatus::Serving).await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .map_err(|error| Error::new(ErrorKind::Internal, "cannot build reflection").because(error))?;
+/// Serves an engine on addresses that are known already: for a node that has to tell someone where it is before
+/// clients come.
+///
+/// # Errors
+/// As of [`Bound::serve`]. The engine stays open then.
+pub async fn serve_on(bound: Bound, engine: Arc<dyn Engine>) -> Result<Node> {
+    serve_with(bound, engine, |_| {}).await
+}
 
-    let kv = KvService::new(Arc::clone(&engine), Arc::clone(&state));
-    let node = NodeService::new(Arc::clone(&engine), Arc::clone(&state));
-    let routes = Routes::new(KvServer::new(kv).max_decoding_message_size(state.max_message_bytes))
-        .add_service(NodeServer::new(node))
-        .add_service(health_service)
-        .add_service(reflection)
-        .prepare();
-
-    let tasks = TaskTracker::new();
-    let on_connection = {
-        let (state, tasks) = (Arc::clone(&state), tasks.clone());
-        move |connection| {
-            let metrics = &state.metrics;
-            let Some(connection) = connection else {
-                metrics.connections_refused.inc();
-                return;
-            };
-            metrics.connections_accepted.inc();
-            metrics.connections.inc();
-            let serving =
-                grpc::serve_connection(connection, routes.clone(), Arc::clone(&state), tasks.clone());
-            let open = metrics.connections.clone();
-            tasks.spawn(async move {
-                serving.await;
-                open.dec();
-            });
-        }
-    };
-    tasks.spawn(accept(listener, state.config.max_connections, state.draining.clone(), on_connection));
-
-    let stop_ops = CancellationToken::new();
-    let on_ops_connection = {
-        let (state, stop) = (Arc::clone(&state), stop_ops.clone());
-        move |connection| {
-            if let Some(connection) = connection {
-                tokio::spawn(ops::serve_connection(connection, Arc::clone(&state), stop.clone()));
-            }
-        }
-    };
-    tokio::spawn(accept(ops_listener, state.config.max_ops_connections, stop_ops.clone(), on_ops_connection));
-
-    tokio::spawn(report_closed_engine(Arc::clone(&state), health.clone()));
-    Ok(Node { addr, ops_addr, engine, state, tasks, stop_ops, health })
+/// Serves an engine, with more on the node's metrics.
+pub(crate) async fn serve_with(
+    bound: Bound,
+    engine: Arc<dyn Engine>,
+    register: impl FnOnce(&mut Registry),
+) -> Result<Node> {
+    let mut services = Services::new();
+    register(&mut services.registry);
+    let info = engine.info();
+    services.registry.register(
+        "build",
+        "What this node is",
+        Info::new([
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("engine", info.name.clone()),
+            ("format", info.format.to_string()),
+            ("profile", if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned()),
+            ("target", format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS)),
+        ]),
+    );
+    EngineMetrics::register(Arc::clone(&engine), &mut services.registry);
+    services.limits = vec![
+        ("max_value_bytes", info.limits.max_value_bytes),
+        ("max_batch_len", info.limits.max_batch_len),
+        ("max_batch_bytes", info.limits.max_batch_bytes),
+        ("max_get_many_keys", info.limits.max_get_many_keys),
+        ("max_scans", info.limits.max_scans),
+        ("max_waiting_reads", info.limits.max_waiting_reads),
+        ("max_queued_writes", info.limits.max_queued_writes),
+        ("max_queued_bytes", info.limits.max_queued_bytes),
+    ];
+    services.limit_times = vec![("scan_idle", info.limits.scan_idle)];
+    services.max_message_bytes = rdb_proto::max_message_bytes(&info.limits);
+    let max_message_bytes = bound.config().max_message_bytes.unwrap_or(services.max_message_bytes);
+    let kv = KvService::new(Arc::clone(&engine), max_message_bytes, &mut services.registry);
+    let node = NodeService::new(Arc::clone(&engine), max_message_bytes, kv.scans().clone());
+    services.routes = Routes::new(KvServer::new(kv).max_decoding_message_size(usize::MAX))
+        .add_service(NodeServer::new(node));
+    services.methods = METHODS.into();
+    services.names = vec![kv_server::SERVICE_NAME, node_server::SERVICE_NAME];
+    services.descriptors = FILE_DESCRIPTOR_SET;
+    services.close = Box::new(|| Box::pin(async move { engine.close().await }));
+    Ok(Node { server: bound.serve(services).await? })
 }
 
 /// A node that serves. Dropping it cuts its connections and leaves its engine open;
 /// [`shutdown`](Self::shutdown) is the orderly way.
 #[derive(Debug)]
 pub struct Node {
-    addr: SocketAddr,
-    ops_addr: SocketAddr,
-    engine: Arc<dyn Engine>,
-    state: Arc<State>,
-    tasks: TaskTracker,
-    stop_ops: CancellationToken,
-    health: HealthReporter,
+    server: Server,
 }
 
 impl Node {
     /// The address of the gRPC services.
     pub const fn addr(&self) -> SocketAddr {
-        self.addr
+        self.server.addr()
     }
 
     /// The address of the operations services.
     pub const fn ops_addr(&self) -> SocketAddr {
-        self.ops_addr
+        self.server.ops_addr()
     }
 
-    /// Ends the node within [`NodeConfig::drain_timeout`], whatever its clients do, and closes the engine.
-    ///
-    /// Health and `/readyz` say at once that the node serves no more, and no connection is accepted. Requests
-    /// in flight are finished; those that are not by four fifths of the time are answered with an error
-    /// (scans included; a write is told `Unknown`), and at nine tenths the connections are cut. Idle
-    /// connections do not hold it up.
+    /// Waits until the engine has answered that it is closed, which it stays (C11): a node that has stopped
+    /// taking writes.
+    pub fn engine_closed(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.server.engine_closed()
+    }
+
+    /// Ends the node within [`NodeConfig::drain_timeout`], whatever its clients do, and closes the engine
+    /// ([`Server::shutdown`]).
     ///
     /// # Errors
-    /// What closing the engine reports; [`Unavailable`](ErrorKind::Unavailable) where it did not close in
-    /// time.
+    /// What closing the engine reports; [`Unavailable`](rdb_engine_api::ErrorKind::Unavailable) where it did not
+    /// close in time.
     pub async fn shutdown(self) -> Result<()> {
-        let (total, flush) = (self.state.config.drain_timeout, self.state.config.flush_timeout);
-        let start = Instant::now();
-        self.state.draining.cancel();
-        set_health(&self.health, ServingStatus::NotServing).await;
-        self.tasks.close();
-
-        let drained = async {
-            loop {
-                tokio::select! {
-                    () = self.tasks.wait() => return,
-                    () = self.state.idle() => {}
-                }
-                // A request may yet come in over a connection that was there before.
-                if timeout(flush, self.tasks.wait()).await.is_ok() || self.state.is_idle() {
-                    return;
-                }
-            }
-        };
-        let drained = timeout_at(start + total * 4 / 5, drained).await;
-        if drained.is_err() {
-            tracing::warn!(
-                requests = self.state.metrics.in_flight.get(),
-                "ending requests that take too long"
-            );
-        }
-        self.state.ending.cancel();
-        // Also where all was drained: what came in last is still told how it ended.
-        let answered = async {
-            self.state.idle().await;
-            let _ = timeout(flush.min(total / 20), self.tasks.wait()).await;
-        };
-        let _ = timeout_at(start + total * 9 / 10, answered).await;
-        self.state.cut.cancel();
-        let _ = timeout_at(start + total * 19 / 20, self.tasks.wait()).await;
-
-        let closed = timeout_at(start + total, self.engine.close()).await;
-        closed.unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Unavailable, "engine did not close in time")
-                .with("limit_ms", total.as_millis()))
-        })
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.state.draining.cancel();
-        self.state.ending.cancel();
-        self.state.cut.cancel();
-        self.stop_ops.cancel();
-    }
-}
-
-/// Turns health off when the engine has closed by itself (C11). What it still can read, it still answers.
-async fn report_closed_engine(state: Arc<State>, health: HealthReporter) {
-    tokio::select! {
-        () = state.engine_closed.cancelled() => {
-            if !state.draining.is_cancelled() {
-                tracing::error!("the engine is closed: it takes no more writes until the node is started again");
-            }
-            set_health(&health, ServingStatus::NotServing).await;
-        }
-        () = state.draining.cancelled() => {}
-    }
-}
-
-async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    for name in HEALTH_NAMES {
-        health.set_service_status(name, status).await;
+        self.server.shutdown().await
     }
 }

@@ -1,23 +1,25 @@
 use std::sync::Arc;
 
+use prometheus_client::metrics::gauge::Gauge;
 use rdb_engine_api::Engine;
 use rdb_proto::kv::v1;
 use rdb_proto::kv::v1::node_server::Node;
 use tonic::{Request, Response, Status};
 
-use crate::gate::unary;
-use crate::state::{Readiness, State};
+use crate::gate::{Admission, unary};
+use crate::state::Readiness;
 
 /// The service `flaredb.kv.v1.Node`.
 #[derive(Debug)]
 pub(crate) struct NodeService<E: ?Sized> {
     engine: Arc<E>,
-    state: Arc<State>,
+    max_message_bytes: usize,
+    scans: Gauge,
 }
 
 impl<E: Engine + ?Sized> NodeService<E> {
-    pub(crate) const fn new(engine: Arc<E>, state: Arc<State>) -> Self {
-        Self { engine, state }
+    pub(crate) const fn new(engine: Arc<E>, max_message_bytes: usize, scans: Gauge) -> Self {
+        Self { engine, max_message_bytes, scans }
     }
 }
 
@@ -28,7 +30,7 @@ impl<E: Engine + ?Sized> Node for NodeService<E> {
             Ok(v1::InfoResponse {
                 engine: Some(self.engine.info().into()),
                 server_version: env!("CARGO_PKG_VERSION").to_owned(),
-                max_message_bytes: self.state.max_message_bytes as u64,
+                max_message_bytes: self.max_message_bytes as u64,
             })
         };
         unary(request, work).await
@@ -36,10 +38,11 @@ impl<E: Engine + ?Sized> Node for NodeService<E> {
 
     async fn status(
         &self,
-        request: Request<v1::StatusRequest>,
+        mut request: Request<v1::StatusRequest>,
     ) -> Result<Response<v1::StatusResponse>, Status> {
-        let work = async |v1::StatusRequest {}, _| {
-            let state = &self.state;
+        let admission = Admission::of(&mut request)?;
+        let state = admission.state();
+        let work = async {
             let count = |number: i64| u64::try_from(number).unwrap_or(0);
             let readiness = match state.readiness() {
                 Readiness::Ready => v1::NodeState::Serving,
@@ -51,9 +54,9 @@ impl<E: Engine + ?Sized> Node for NodeService<E> {
                 uptime_ms: u64::try_from(state.uptime().as_millis()).unwrap_or(u64::MAX),
                 open_connections: count(state.metrics.connections.get()),
                 open_requests: count(state.metrics.in_flight.get()),
-                open_scans: count(state.metrics.scans.get()),
+                open_scans: count(self.scans.get()),
             })
         };
-        unary(request, work).await
+        admission.answer(work).await
     }
 }

@@ -8,9 +8,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::Connection;
+use crate::exposition;
+use crate::handshake::{Failure, begin};
+use crate::reload::Tls;
 use crate::state::{Readiness, State};
 
 /// How long a client may take to send a request.
@@ -20,7 +24,16 @@ const LIFETIME: Duration = Duration::from_secs(300);
 
 /// Serves one connection to the operations address.
 pub(crate) async fn serve_connection(connection: Connection, state: Arc<State>, stop: CancellationToken) {
-    let Connection { stream, _place } = connection;
+    let Connection { stream, peer, _place } = connection;
+    let tls = state.tls.as_ref().map(Tls::ops);
+    let begun = tokio::select! {
+        begun = timeout(state.config.handshake_timeout, begin(stream, tls)) => begun,
+        () = stop.cancelled() => return,
+    };
+    let io = match begun.unwrap_or(Err(Failure::TimedOut)) {
+        Ok(transport) => TokioIo::new(transport),
+        Err(failure) => return state.refuse(&failure, peer),
+    };
     let service = service_fn(move |request| {
         let response = answer(&request, &state);
         async { Ok::<_, Infallible>(response) }
@@ -28,9 +41,9 @@ pub(crate) async fn serve_connection(connection: Connection, state: Arc<State>, 
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(READ_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(io, service);
     tokio::select! {
-        ended = tokio::time::timeout(LIFETIME, connection) => {
+        ended = timeout(LIFETIME, connection) => {
             if let Ok(Err(error)) = ended {
                 tracing::debug!(%error, "an operations connection broke");
             }
@@ -51,12 +64,10 @@ fn answer(request: &Request<Incoming>, state: &State) -> Response<String> {
             Readiness::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"),
             Readiness::EngineClosed => text(StatusCode::SERVICE_UNAVAILABLE, "engine is closed\n"),
         },
-        "/metrics" => match state.metrics.text() {
-            Ok(metrics) => {
+        "/metrics" => match exposition::scrape(request.headers(), state) {
+            Ok((metrics, kind)) => {
                 let mut response = text(StatusCode::OK, metrics);
-                let kind =
-                    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-                response.headers_mut().insert(CONTENT_TYPE, kind);
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
                 response
             }
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{}\n", error.report())),

@@ -1,4 +1,6 @@
+use std::future::Future;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::net::SocketAddr;
 use std::process::{ExitCode, exit};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +12,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tracing_subscriber::EnvFilter;
 
-use crate::{Node, NodeConfig, serve};
+use crate::service::{Bound, Server};
+use crate::{Node, NodeConfig, serve_on, systemd};
 
 /// Is the whole of a node's program: opens an engine, serves it, and ends in order at SIGTERM or Ctrl-C. What it
 /// returns is for `main` to return at once.
@@ -19,6 +22,8 @@ use crate::{Node, NodeConfig, serve};
 /// - A signal finishes what has begun and closes the engine ([`Node::shutdown`]). A second one ends the process
 ///   with exit code 1, and a first one while the engine is still being opened ends it in order: nobody was served.
 /// - An error goes to standard error and makes the exit code 1.
+/// - systemd, where it waits to be told (`Type=notify`), is told when clients can connect and when the end begins,
+///   and gets the signs of life that it asks for (`WatchdogSec=`).
 /// - Logs go to the process's tracing subscriber; where none is set, to standard error, as `RUST_LOG` says, else
 ///   from `info` on.
 ///
@@ -32,6 +37,57 @@ use crate::{Node, NodeConfig, serve};
 /// }
 /// ```
 pub fn run(config: NodeConfig, open: impl FnOnce() -> Result<Arc<dyn Engine>> + Send + 'static) -> ExitCode {
+    run_with(config, open, serve_on)
+}
+
+/// What a program serves, as [`run_with`] has to know it.
+pub trait Serving {
+    /// The address of the gRPC services.
+    fn addr(&self) -> SocketAddr;
+
+    /// The address of the operations services.
+    fn ops_addr(&self) -> SocketAddr;
+
+    /// Ends in order within [`NodeConfig::drain_timeout`], and closes the engine.
+    fn shutdown(self) -> impl Future<Output = Result<()>>;
+}
+
+impl Serving for Node {
+    fn addr(&self) -> SocketAddr {
+        self.addr()
+    }
+
+    fn ops_addr(&self) -> SocketAddr {
+        self.ops_addr()
+    }
+
+    fn shutdown(self) -> impl Future<Output = Result<()>> {
+        self.shutdown()
+    }
+}
+
+impl Serving for Server {
+    fn addr(&self) -> SocketAddr {
+        self.addr()
+    }
+
+    fn ops_addr(&self) -> SocketAddr {
+        self.ops_addr()
+    }
+
+    fn shutdown(self) -> impl Future<Output = Result<()>> {
+        self.shutdown()
+    }
+}
+
+/// Is [`run`] for a program that does not serve a node, or not a node alone. `serve` brings an engine to its
+/// clients, on addresses that are known before the engine is opened; where it fails, or a signal comes before it
+/// is done, the engine is closed.
+pub fn run_with<S: Serving>(
+    config: NodeConfig,
+    open: impl FnOnce() -> Result<Arc<dyn Engine>> + Send + 'static,
+    serve: impl AsyncFnOnce(Bound, Arc<dyn Engine>) -> Result<S>,
+) -> ExitCode {
     // Refused where the caller has set one: that one stays.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
@@ -43,7 +99,7 @@ pub fn run(config: NodeConfig, open: impl FnOnce() -> Result<Arc<dyn Engine>> + 
         .build()
         .map_err(|error| Error::new(ErrorKind::Internal, "cannot start the runtime").because(error));
     let ended = runtime.and_then(|runtime| {
-        let ended = runtime.block_on(run_here(config, open));
+        let ended = runtime.block_on(run_here(config, open, serve));
         // Dropped, it would wait for work that hangs, such as a read of a disk that does not answer. And to the
         // very end it has to listen for a second signal.
         std::mem::forget(runtime);
@@ -52,18 +108,26 @@ pub fn run(config: NodeConfig, open: impl FnOnce() -> Result<Arc<dyn Engine>> + 
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", error.report());
+            let report = error.report();
+            systemd::failed(&report);
+            eprintln!("error: {report}");
             ExitCode::FAILURE
         }
     }
 }
 
-async fn run_here(
+async fn run_here<S: Serving>(
     config: NodeConfig,
     open: impl FnOnce() -> Result<Arc<dyn Engine>> + Send + 'static,
+    serve: impl AsyncFnOnce(Bound, Arc<dyn Engine>) -> Result<S>,
 ) -> Result<()> {
     // First of all, so that no signal is lost on a node that has only just opened its engine.
     let mut signals = Signals::new()?;
+    systemd::beat();
+    systemd::starting();
+    // A busy address is found before a new data directory is made.
+    let drain_timeout = config.drain_timeout;
+    let bound = Bound::new(config).await?;
     let engine = tokio::select! {
         biased;
         opened = spawn_blocking(open) => {
@@ -75,22 +139,29 @@ async fn run_here(
             return Ok(());
         }
     };
-    let drain_timeout = config.drain_timeout;
-    let node = match serve(Arc::clone(&engine), config).await {
-        Ok(node) => node,
-        Err(error) => {
-            end_at_next(signals);
-            close(&*engine, drain_timeout).await;
-            return Err(error);
+    let served = tokio::select! {
+        biased;
+        served = serve(bound, Arc::clone(&engine)) => served.map(Some),
+        () = signals.next() => {
+            tracing::info!("ending before clients could connect");
+            Ok(None)
         }
     };
-    announce(&node);
-    tracing::info!(engine = engine.info().name, version = env!("CARGO_PKG_VERSION"), "serving");
+    let Ok(Some(serving)) = served else {
+        end_at_next(signals);
+        close(&*engine, drain_timeout).await;
+        return served.map(drop);
+    };
+    announce(&serving);
+    let name = engine.info().name.clone();
+    tracing::info!(engine = name, version = env!("CARGO_PKG_VERSION"), "serving");
+    systemd::ready(&name, serving.addr());
     drop(engine);
     signals.next().await;
     tracing::info!("shutting down; a second signal ends the process at once");
+    systemd::stopping();
     end_at_next(signals);
-    let ended = node.shutdown().await;
+    let ended = serving.shutdown().await;
     if ended.is_ok() {
         tracing::info!("shut down");
     }
@@ -116,9 +187,9 @@ async fn close(engine: &dyn Engine, patience: Duration) {
 }
 
 /// Tells where the node is, for whoever started it on free ports. Whether anyone reads it does not matter.
-fn announce(node: &Node) {
+fn announce(serving: &impl Serving) {
     let mut out = io::stdout().lock();
-    let _ = writeln!(out, "listening on {}\noperations on {}", node.addr(), node.ops_addr());
+    let _ = writeln!(out, "listening on {}\noperations on {}", serving.addr(), serving.ops_addr());
     let _ = out.flush();
 }
 

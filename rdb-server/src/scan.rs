@@ -1,93 +1,66 @@
-use std::sync::Arc;
-use std::time::Duration;
-
 use futures::TryStreamExt as _;
-use rdb_engine_api::{Engine, Entry, EntryStream, Error, ErrorKind, Result, Scan, View};
+use prometheus_client::metrics::gauge::Gauge;
+use rdb_engine_api::{Engine, Entry, EntryStream, Result, Scan, View};
 use rdb_proto::kv::v1;
 use rdb_proto::{OVERHEAD_PER_ITEM, SCAN_CHUNK_BYTES, ScanPart};
-use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
 
+use crate::answers::{Answers, feed};
 use crate::gate::Admission;
 
 type Answer = Result<v1::ScanResponse, Status>;
 
 /// Opens a scan on the engine, and leaves it to a task that feeds the answer.
-///
-/// A task, so that the scan comes to its end by its deadline, or when its reader rests, even where nobody
-/// polls the answer: a client that does not read keeps nothing of the engine's.
 pub(crate) async fn open<E: Engine + ?Sized>(
     engine: &E,
+    scans: &Gauge,
     mut request: Request<v1::ScanRequest>,
 ) -> Result<ReceiverStream<Answer>, Status> {
     let admission = Admission::of(&mut request)?;
+    let is_open = Open::new(scans);
     let work = async {
         let scan = Scan::try_from(request.into_inner())?;
         engine.scan(scan).await
     };
     match admission.supervise(work).await {
         Ok(view) => {
-            let (sender, receiver) = mpsc::channel(1);
             let idle = engine.info().limits.scan_idle;
-            tokio::spawn(feed(admission, idle, view, sender));
-            Ok(ReceiverStream::new(receiver))
+            Ok(feed(admission, idle, |answers| async {
+                let _is_open = is_open;
+                let entries = deliver(view, answers).await?;
+                Ok(Some(ScanPart::End { entries }.into()))
+            }))
         }
         Err(error) => Err(admission.fail(error)),
     }
 }
 
-/// Delivers a scan, and last its end or an error (C8).
-async fn feed(
-    admission: Arc<Admission>,
-    idle: Duration,
-    view: View<EntryStream>,
-    sender: mpsc::Sender<Answer>,
-) {
-    let past_deadline = async {
-        match admission.requested() {
-            Some(deadline) => deadline.passed().await,
-            None => std::future::pending().await,
-        }
-    };
-    let result = tokio::select! {
-        biased;
-        () = sender.closed() => return, // nobody is there any more; counted as cancelled
-        () = admission.state().ending.cancelled() => Err(admission.cut_off("node is shutting down")),
-        () = past_deadline => Err(admission.cut_off("deadline has passed")),
-        result = admission.catch(deliver(view, idle, &sender)) => result,
-    };
-    let last = match result {
-        Ok(entries) => {
-            admission.finish(&Ok(()));
-            Ok(ScanPart::End { entries }.into())
-        }
-        Err(error) => Err(admission.fail(error)),
-    };
-    // Before the reader takes the last message: it may take its time, or never come.
-    drop(admission);
-    let _ = sender.send(last).await; // fails where nobody is there any more
+/// Counts a scan while it is open.
+struct Open(Gauge);
+
+impl Open {
+    fn new(scans: &Gauge) -> Self {
+        scans.inc();
+        Self(scans.clone())
+    }
 }
 
-/// Delivers all but the end; returns how many entries there were.
-async fn deliver(view: View<EntryStream>, idle: Duration, sender: &mpsc::Sender<Answer>) -> Result<u64> {
-    let send = async |part: ScanPart| match sender.send_timeout(Ok(part.into()), idle).await {
-        Ok(()) => Ok(()),
-        Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
-            Err(Error::new(ErrorKind::Exhausted, "scan was left unread for too long")
-                .with("limit_ms", idle.as_millis()))
-        }
-        Err(mpsc::error::SendTimeoutError::Closed(_)) => {
-            Err(Error::new(ErrorKind::Unavailable, "scan has no reader any more"))
-        }
-    };
-    send(ScanPart::Start(view.version)).await?;
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Delivers all but the end; returns how many entries there were (C8).
+async fn deliver(view: View<EntryStream>, answers: Answers<v1::ScanResponse>) -> Result<u64> {
+    answers.send(ScanPart::Start(view.version).into()).await?;
     let mut chunks = view.data;
     let mut delivered = 0;
     while let Some(chunk) = chunks.try_next().await? {
         for part in parts(chunk) {
             delivered += part.len() as u64;
-            send(ScanPart::Chunk(part)).await?;
+            answers.send(ScanPart::Chunk(part).into()).await?;
         }
     }
     Ok(delivered)

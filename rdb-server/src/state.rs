@@ -1,20 +1,32 @@
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use rdb_engine_api::{EngineInfo, Error, ErrorKind, Result};
+use prometheus_client::registry::Registry;
+use rdb_engine_api::{Error, ErrorKind, Result};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::NodeConfig;
-use crate::metrics::Metrics;
+use crate::arrival::PREFIX_BYTES;
+use crate::handshake::Failure;
+use crate::method::Methods;
+use crate::metrics::{Metrics, Shed};
+use crate::reload::Tls;
 
-/// What all parts of a node share.
+/// What all parts of a server share.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) config: NodeConfig,
+    pub(crate) methods: Methods,
     pub(crate) metrics: Metrics,
+    /// None where the server has no TLS.
+    pub(crate) tls: Option<Tls>,
     /// The longest message taken and sent.
     pub(crate) max_message_bytes: usize,
+    /// The configured ones, with room for the longest message.
+    max_unsent_bytes: usize,
+    pub(crate) max_unsent_bytes_per_connection: usize,
     started: Instant,
     /// Set first when the node shuts down: nothing new is accepted.
     pub(crate) draining: CancellationToken,
@@ -37,11 +49,25 @@ pub(crate) enum Readiness {
 }
 
 impl State {
-    pub(crate) fn new(config: NodeConfig, engine: &EngineInfo) -> Self {
+    pub(crate) fn new(
+        config: NodeConfig,
+        methods: Methods,
+        mut registry: Registry,
+        tls: Option<Tls>,
+        max_message_bytes: usize,
+    ) -> Self {
+        let longest = max_message_bytes.saturating_add(PREFIX_BYTES);
+        if let Some(tls) = &tls {
+            tls.register(&mut registry);
+        }
         Self {
-            max_message_bytes: config.max_message_bytes(&engine.limits),
+            max_message_bytes,
+            max_unsent_bytes: config.max_unsent_bytes.max(longest),
+            max_unsent_bytes_per_connection: config.max_unsent_bytes_per_connection.max(longest),
             config,
-            metrics: Metrics::new(engine),
+            metrics: Metrics::new(registry, methods.all()),
+            methods,
+            tls,
             started: Instant::now(),
             draining: CancellationToken::new(),
             ending: CancellationToken::new(),
@@ -61,6 +87,16 @@ impl State {
         }
     }
 
+    /// Reports a connection that did not begin.
+    pub(crate) fn refuse(&self, failure: &Failure, peer: SocketAddr) {
+        self.metrics.handshake_failed(failure);
+        match failure {
+            // Port scanners, and probes that only connect.
+            Failure::Left => tracing::debug!(%peer, "connection did not begin: {failure}"),
+            _ => tracing::info!(%peer, "connection did not begin: {failure}"),
+        }
+    }
+
     pub(crate) fn uptime(&self) -> Duration {
         self.started.elapsed()
     }
@@ -73,6 +109,7 @@ impl State {
             return Ok(());
         }
         self.leave();
+        self.metrics.shed(Shed::Requests);
         Err(Error::new(ErrorKind::Exhausted, "too many requests in flight").with("limit", limit))
     }
 
@@ -90,11 +127,28 @@ impl State {
             return Ok(());
         }
         self.let_go(bytes);
+        self.metrics.shed(Shed::RequestBytes);
         Err(Error::new(ErrorKind::Exhausted, "too many bytes of requests in flight").with("limit", limit))
     }
 
     pub(crate) fn let_go(&self, bytes: usize) {
         self.metrics.in_flight_bytes.dec_by(count(bytes));
+    }
+
+    /// Takes room for bytes of an answer.
+    pub(crate) fn hold_answer(&self, bytes: usize) -> Result<()> {
+        let limit = self.max_unsent_bytes;
+        let before = self.metrics.unsent_bytes.inc_by(count(bytes));
+        if usize::try_from(before).is_ok_and(|before| before.saturating_add(bytes) <= limit) {
+            return Ok(());
+        }
+        self.let_go_answer(bytes);
+        Err(Error::new(ErrorKind::Exhausted, "too many bytes of answers that clients do not take")
+            .with("limit", limit))
+    }
+
+    pub(crate) fn let_go_answer(&self, bytes: usize) {
+        self.metrics.unsent_bytes.dec_by(count(bytes));
     }
 
     pub(crate) fn is_idle(&self) -> bool {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use rdb_engine_api::{
-    Cached, ChangeSet, DataDirectory, Durability, Error, ErrorKind, Limits, LocalOptions, Result, Row, Rows,
-    Snapshot, Space, Span, Store, StoreInfo,
+    Cached, ChangeSet, DataDirectory, Durability, Error, ErrorKind, Limits, LocalOptions, Metric, Result, Row,
+    Rows, Snapshot, Space, Span, Store, StoreInfo,
 };
 use redb::{Builder, Database, OwnedAccessGuard, ReadOnlyTable, ReadableDatabase as _, TableDefinition};
 
@@ -121,6 +121,11 @@ impl Store for RedbStore {
 
     fn info(&self) -> &StoreInfo {
         &INFO
+    }
+
+    /// redb tells little about itself without reading: what `Local` counts will do.
+    fn metrics(&self) -> Vec<Metric> {
+        Vec::new()
     }
 
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>> {

@@ -12,7 +12,7 @@ const MOST: u64 = 1 << 18;
 /// A timestamp is 46 bits of milliseconds since 1970, then 18 bits that count within the millisecond: shown
 /// are the number, the time, and the count.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  rdb tso --pd 127.0.0.1:7450 --count 3")]
+#[command(after_help = "Example:\n  rdb tso --pd 127.0.0.1:7430 --count 3")]
 pub(crate) struct Tso {
     /// How many
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u64).range(1..))]

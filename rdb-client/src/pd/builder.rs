@@ -8,7 +8,7 @@ use crate::retry::RetryPolicy;
 use crate::tls::TlsConfig;
 
 /// Where a placement driver listens that was not told otherwise.
-const DEFAULT_ENDPOINT: &str = "127.0.0.1:7450";
+const DEFAULT_ENDPOINT: &str = "127.0.0.1:7430";
 
 /// How to reach a placement driver, and how to treat it. Made by [`Pd::builder`].
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ impl PdBuilder {
     }
 
     /// Adds an address of the placement driver: `host:port`, `http://host:port`, `https://host:port`, or
-    /// `host` alone for port 7450. Several are its own, tried in this order. Without any, `127.0.0.1:7450`.
+    /// `host` alone for port 7430. Several are its own, tried in this order. Without any, `127.0.0.1:7430`.
     #[must_use]
     pub fn endpoint(self, endpoint: impl Into<String>) -> Self {
         Self(self.0.endpoint(endpoint))

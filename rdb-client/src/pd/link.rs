@@ -15,7 +15,7 @@ use crate::scan::malformed;
 use crate::wire::Wire;
 
 /// The port of a placement driver that was not told another.
-const DEFAULT_PORT: u16 = 7450;
+const DEFAULT_PORT: u16 = 7430;
 
 /// What is said of a server that is something else.
 const NO_PD: &str = "cannot connect: no FlareDB placement driver answers there";

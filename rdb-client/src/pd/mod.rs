@@ -18,7 +18,7 @@ use crate::scan::malformed;
 use crate::timestamp::{Timestamp, Timestamps};
 
 pub use builder::PdBuilder;
-pub use store::{Location, Registration, Store, StoreActivity, StoreInfo, StoreState};
+pub use store::{Location, Registration, Store, StoreActivity, StoreIdentity, StoreInfo, StoreState};
 
 use link::Link;
 use oracle::{MAX_COUNT, Oracle};
@@ -152,23 +152,17 @@ impl Pd {
         answer.try_into()
     }
 
-    /// Makes a store part of the cluster, or tells where a known one is now; with the ids that it has from
-    /// an earlier [`Registration`], where there was one.
+    /// Makes a store part of the cluster, or tells where a known one is now.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) where the store belongs to another cluster or was
     /// never registered here; [`Unavailable`](ErrorKind::Unavailable) where no answer comes in time.
-    pub async fn register(
-        &self,
-        cluster_id: Option<u64>,
-        store_id: Option<u64>,
-        info: StoreInfo,
-    ) -> Result<Registration> {
-        let message = v1::RegisterRequest {
-            cluster_id: cluster_id.unwrap_or(0),
-            store_id: store_id.unwrap_or(0),
-            info: Some(info.into()),
+    pub async fn register(&self, identity: StoreIdentity, info: StoreInfo) -> Result<Registration> {
+        let (cluster_id, store_id, token) = match identity {
+            StoreIdentity::New { token } => (0, 0, token),
+            StoreIdentity::Member { cluster_id, store_id } => (cluster_id, store_id, 0),
         };
+        let message = v1::RegisterRequest { cluster_id, store_id, info: Some(info.into()), token };
         let answer = self.call(message, |mut pd, request| async move { pd.register(request).await });
         let registration = Registration::try_from(answer.await?)?;
         self.link.check(registration.cluster_id)?;
@@ -178,8 +172,8 @@ impl Pd {
     /// Says that a store of this cluster is there and what it does; answers how long until the next time.
     ///
     /// # Errors
-    /// [`Unavailable`](ErrorKind::Unavailable) where the store has to register first, and where no answer
-    /// comes in time.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) where the store is not known or was replaced;
+    /// [`Unavailable`](ErrorKind::Unavailable) where no answer comes in time.
     pub async fn heartbeat(&self, store_id: u64, activity: StoreActivity) -> Result<Duration> {
         let message = v1::HeartbeatRequest {
             cluster_id: self.link.cluster_id,

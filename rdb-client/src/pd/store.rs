@@ -54,6 +54,34 @@ impl From<v1::StoreInfo> for StoreInfo {
     }
 }
 
+/// Who a store is, when it registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreIdentity {
+    /// Nobody yet.
+    New {
+        /// A number drawn at random, kept with the store's data before it is sent; never 0. However often it is
+        /// sent, it makes one store.
+        token: u64,
+    },
+    /// A store of a cluster.
+    Member {
+        /// The cluster.
+        cluster_id: u64,
+        /// Its id there.
+        store_id: u64,
+    },
+}
+
+impl StoreIdentity {
+    /// The cluster that the store belongs to, if it does.
+    pub const fn cluster_id(self) -> Option<u64> {
+        match self {
+            Self::New { .. } => None,
+            Self::Member { cluster_id, .. } => Some(cluster_id),
+        }
+    }
+}
+
 /// What became of a store that registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -283,6 +283,14 @@ pub(super) async fn c18_an_undeclared_watch_is_refused(cx: &Context) {
     }
 }
 
+/// C18: a restore that is not declared is refused, into an empty engine too.
+pub(super) async fn c18_an_undeclared_restore_is_refused(cx: &Context) {
+    let db = cx.open().await;
+    let view = db.open_scan(Scan::new(KeyRange::all())).await;
+    let error = refused(db.engine().restore(view).await, "an undeclared restore (C18)");
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{}", error.report());
+}
+
 /// C18: a session that is not declared is refused.
 pub(super) async fn c18_an_undeclared_session_is_refused(cx: &Context) {
     let db = cx.open().await;

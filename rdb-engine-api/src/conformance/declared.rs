@@ -20,6 +20,8 @@ pub(super) async fn suite_runs_what_the_engine_declares(cx: &Context) {
             assert!(!always, "every engine runs the group {group}");
             let declared = group == Group::Durability && info.best_durability > Durability::Volatile;
             assert!(!declared, "an engine that declares durability runs the group durability");
+            let declared = group == Group::Restore && info.capabilities.restore;
+            assert!(!declared, "an engine that declares restores runs the group restore");
         }
         let itself = meant.iter().any(|case| case.name == "suite_runs_what_the_engine_declares");
         assert!(!itself, "this case is always run");

@@ -4,7 +4,7 @@ use super::{Case, Group, Need};
 #[allow(clippy::wildcard_imports)] // the list names each function
 use super::{
     batch::*, concurrency::*, core::*, damage::*, declared::*, durability::*, lifecycle::*, limits::*,
-    model::*, power::*, scan::*, versions::*,
+    model::*, power::*, restore::*, scan::*, versions::*,
 };
 
 /// Hands the list of all cases to a macro: `conformance_cases! { [callback] [its own arguments] }` becomes
@@ -31,6 +31,7 @@ macro_rules! conformance_cases {
                 c07_a_conflict_changes_nothing,
                 c07_a_conflict_is_enough_to_try_again,
                 c07_a_conflict_says_that_there_is_no_record,
+                c18_an_undeclared_restore_is_refused (no_restore),
                 c18_an_undeclared_session_is_refused (no_sessions),
                 c18_an_undeclared_stamp_is_refused_and_nothing_applied (no_sessions),
                 c18_an_undeclared_time_to_live_is_refused_and_nothing_applied (no_expiry),
@@ -135,6 +136,23 @@ macro_rules! conformance_cases {
                 c13_an_unknown_format_is_refused (directory),
                 c13_another_engines_directory_is_refused (directory),
             }
+            restore {
+                c19_a_close_ends_a_restore_and_leaves_nothing (restore),
+                c19_a_crash_in_the_middle_of_a_restore_leaves_nothing (persistent_restore),
+                c19_a_restore_given_up_leaves_nothing (restore),
+                c19_a_restore_keeps_keys_values_and_versions (restore),
+                c19_a_stream_at_rest_is_given_up (restore),
+                c19_a_stream_that_breaks_off_leaves_nothing (restore),
+                c19_a_view_that_cannot_be_one_is_refused_and_nothing_restored (restore),
+                c19_an_empty_view_is_restored (restore),
+                c19_an_engine_moved_there_and_back_is_equal (restore),
+                c19_an_engine_that_is_not_empty_refuses (restore),
+                c19_readers_among_a_restore_see_all_or_nothing (restore),
+                c19_reads_and_writes_during_a_restore_are_unavailable (restore),
+                c19_the_line_goes_on_above_a_view_from_the_future (restore),
+                c19_the_line_never_goes_back_to_an_older_views (restore),
+                c19_what_was_restored_survives_a_reopen_and_a_crash (persistent_restore),
+            }
             model {
                 c01_c03_c04_c06_c07_c08_random_sequences_agree_with_the_model,
                 c02_c05_c09_random_sequences_with_crashes_agree_with_the_model (persistent),
@@ -177,6 +195,7 @@ macro_rules! registry {
     (@group durability) => { Group::Durability };
     (@group limits) => { Group::Limits };
     (@group lifecycle) => { Group::Lifecycle };
+    (@group restore) => { Group::Restore };
     (@group power) => { Group::Power };
     (@group model) => { Group::Model };
     (@need) => { None };
@@ -188,6 +207,9 @@ macro_rules! registry {
     (@need no_expiry) => { Some(Need::NoExpiry) };
     (@need no_watch) => { Some(Need::NoWatch) };
     (@need no_sessions) => { Some(Need::NoSessions) };
+    (@need no_restore) => { Some(Need::NoRestore) };
+    (@need restore) => { Some(Need::Restore) };
+    (@need persistent_restore) => { Some(Need::PersistentRestore) };
     ([] $($group:ident { $($case:ident $(($need:ident))?),* $(,)? })*) => {
         &[$($(Case {
             name: stringify!($case),

@@ -67,6 +67,7 @@ mod model;
 mod power;
 mod recorded;
 mod report;
+mod restore;
 mod runner;
 mod scan;
 mod versions;

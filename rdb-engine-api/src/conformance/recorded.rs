@@ -6,8 +6,8 @@ use futures::StreamExt as _;
 use rdb_checker::{Answer, Blob, Call, Current, Recorder, Request};
 
 use crate::{
-    Batch, ChangeStream, Condition, Engine, EngineInfo, EntryStream, Error, Key, Op, Outcome, Record, Result,
-    Scan, Session, SessionOptions, View, Watch, WriteOptions,
+    Batch, ChangeStream, Commit, Condition, Engine, EngineInfo, EntryStream, Error, Key, Metric, Op, Outcome,
+    Record, Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
 };
 
 /// An engine that records what its callers ask and are answered, for a checker to judge.
@@ -42,6 +42,10 @@ impl fmt::Debug for Recorded {
 impl Engine for Recorded {
     fn info(&self) -> &EngineInfo {
         self.engine.info()
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        self.engine.metrics()
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Record>> {
@@ -101,6 +105,11 @@ impl Engine for Recorded {
 
     async fn open_session(&self, options: SessionOptions) -> Result<Session> {
         self.engine.open_session(options).await
+    }
+
+    /// Not recorded: a history begins with an empty engine, and none that begins with another can be judged.
+    async fn restore(&self, view: View<EntryStream>) -> Result<Commit> {
+        self.engine.restore(view).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -86,8 +86,11 @@ pub fn expected(harness: impl Harness) -> Result<Report, Failure> {
 /// An engine may be reached in several ways, such as by a function call and over a wire: `ways` names them,
 /// and each row has a report for each, in the same order. What the engine declares is taken from the first.
 pub fn table(ways: &[&str], engines: &[Vec<Report>]) -> String {
-    let titles: Vec<_> =
-        ["engine", "a write is", "expiry", "watch", "sessions"].iter().chain(ways).copied().collect();
+    let titles: Vec<_> = ["engine", "a write is", "expiry", "watch", "sessions", "restore"]
+        .iter()
+        .chain(ways)
+        .copied()
+        .collect();
     let rule = vec!["---"; titles.len()];
     let mut lines = vec![format!("| {} |", titles.join(" | ")), format!("|{}|", rule.join("|"))];
     for reports in engines {
@@ -99,15 +102,16 @@ pub fn table(ways: &[&str], engines: &[Vec<Report>]) -> String {
     lines.join("\n") + "\n"
 }
 
-fn declarations(info: &EngineInfo) -> [String; 5] {
+fn declarations(info: &EngineInfo) -> [String; 6] {
     let (default, best) = (info.default_durability, info.best_durability);
     let durability = match best > default {
         true => format!("`{default}`: {}; on request `{best}`: {}", default.meaning(), best.meaning()),
         false => format!("`{default}`: {}", default.meaning()),
     };
     let yes_or_no = |declared| if declared { "yes" } else { "no" }.to_owned();
-    let Capabilities { expiry, watch, sessions } = info.capabilities;
-    [format!("`{}`", info.name), durability, yes_or_no(expiry), yes_or_no(watch), yes_or_no(sessions)]
+    let Capabilities { expiry, watch, sessions, restore } = info.capabilities;
+    let [expiry, watch, sessions, restore] = [expiry, watch, sessions, restore].map(yes_or_no);
+    [format!("`{}`", info.name), durability, expiry, watch, sessions, restore]
 }
 
 fn tally(report: &Report) -> String {
@@ -149,12 +153,12 @@ mod tests {
         ];
         assert_eq!(
             table(&["directly", "afar"], &engines),
-            "| engine | a write is | expiry | watch | sessions | directly | afar |\n\
-             |---|---|---|---|---|---|---|\n\
-             | `plain` | `synced`: on stable storage before the answer | no | no | no \
+            "| engine | a write is | expiry | watch | sessions | restore | directly | afar |\n\
+             |---|---|---|---|---|---|---|---|\n\
+             | `plain` | `synced`: on stable storage before the answer | no | no | no | no \
              | 1 passed, 2 skipped | 1 passed, 2 skipped |\n\
              | `rich` | `process`: survives the process, not a power cut; \
-             on request `synced`: on stable storage before the answer | no | yes | no \
+             on request `synced`: on stable storage before the answer | no | yes | no | no \
              | 3 passed | 1 passed, 1 skipped, 1 **failed** |\n"
         );
     }

@@ -35,6 +35,8 @@ pub enum Group {
     Limits,
     /// Opening and closing, foreign and damaged directories.
     Lifecycle,
+    /// Restores, and what is there when one does not come to its end.
+    Restore,
     /// Random sequences of every operation.
     Model,
     /// What is there after a power cut; a suite of its own, which wants root.
@@ -51,6 +53,7 @@ impl fmt::Display for Group {
             Self::Durability => "durability",
             Self::Limits => "limits",
             Self::Lifecycle => "lifecycle",
+            Self::Restore => "restore",
             Self::Model => "model",
             Self::Power => "power",
         })
@@ -77,6 +80,12 @@ pub enum Need {
     NoWatch,
     /// That it does not declare sessions.
     NoSessions,
+    /// That it does not declare restores.
+    NoRestore,
+    /// That it declares restores.
+    Restore,
+    /// That it declares restores, and data that outlives the process.
+    PersistentRestore,
 }
 
 impl Need {
@@ -104,6 +113,12 @@ impl Need {
             Self::NoExpiry => (!info.capabilities.expiry, "the engine declares expiry"),
             Self::NoWatch => (!info.capabilities.watch, "the engine declares watches"),
             Self::NoSessions => (!info.capabilities.sessions, "the engine declares sessions"),
+            Self::NoRestore => (!info.capabilities.restore, "the engine declares restores"),
+            Self::Restore => (info.capabilities.restore, "the engine declares no restores"),
+            Self::PersistentRestore => (
+                info.capabilities.restore && info.best_durability > Durability::Volatile,
+                "the engine declares no restores, or that nothing outlives it",
+            ),
         };
         (!met).then_some(otherwise)
     }

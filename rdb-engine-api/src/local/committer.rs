@@ -10,19 +10,21 @@ use tracing::{error, warn};
 use super::Home;
 use super::judge::{GroupView, Verdict};
 use super::line::VersionLine;
-use super::queue::{Queue, Request};
+use super::meter::Meter;
+use super::queue::{Queue, Request, Work};
 use crate::{
     ChangeSet, Clock, Commit, Conflict, Durability, Error, ErrorKind, Outcome, Result, Store, Version,
 };
 
-const STOPPED: &str = "engine stopped after a failed commit";
+pub(super) const STOPPED: &str = "engine stopped after a failed commit";
 
 #[derive(Debug)]
 pub(super) struct Committer<S> {
-    home: Arc<Home<S>>,
-    queue: Arc<Queue>,
-    clock: Arc<dyn Clock>,
-    line: VersionLine,
+    pub(super) home: Arc<Home<S>>,
+    pub(super) queue: Arc<Queue>,
+    pub(super) clock: Arc<dyn Clock>,
+    meter: Arc<Meter>,
+    pub(super) line: VersionLine,
     max_group_bytes: usize,
 }
 
@@ -46,21 +48,31 @@ impl<S: Store> Committer<S> {
         home: Arc<Home<S>>,
         queue: Arc<Queue>,
         clock: Arc<dyn Clock>,
+        meter: Arc<Meter>,
         line: VersionLine,
         max_group_bytes: usize,
     ) -> Self {
-        Self { home, queue, clock, line, max_group_bytes }
+        Self { home, queue, clock, meter, line, max_group_bytes }
     }
 
     /// Commits group after group until the queue is closed and empty, or a commit fails.
     pub(super) fn run(mut self) {
-        while let Some(taken) = self.queue.take(self.max_group_bytes) {
-            let mut waiting = taken.into_iter();
+        while let Some(work) = self.queue.take(self.max_group_bytes) {
+            let mut waiting = match work {
+                Work::Group(taken) => taken.into_iter(),
+                Work::Restore(job) => {
+                    if let Err(failure) = self.restore(job) {
+                        error!(error = failure.report(), "restore failed, the engine accepts no more writes");
+                        return;
+                    }
+                    continue;
+                }
+            };
             while waiting.len() > 0 {
                 if let Err(failure) = self.commit_group(&mut waiting) {
                     error!(error = failure.report(), "commit failed, the engine accepts no more writes");
                     for request in waiting {
-                        answer(request.answer, Err(Error::new(ErrorKind::Closed, STOPPED)));
+                        self.answer(request.answer, Err(Error::new(ErrorKind::Closed, STOPPED)));
                     }
                     return;
                 }
@@ -76,18 +88,22 @@ impl<S: Store> Committer<S> {
         let home = Arc::clone(&self.home);
         let mut view = GroupView::new(&home.store, self.line.last);
         let mut pending = Vec::with_capacity(waiting.len());
-        let mut held_bytes = 0;
+        let (mut held_bytes, mut bytes) = (0, 0);
+        let begun = self.clock.monotonic();
         while held_bytes <= self.max_group_bytes {
             let Some(request) = waiting.next() else { break };
+            self.meter.writes.taken(request.durability, begun.saturating_sub(request.queued));
             if request.not_after.is_some_and(|deadline| self.clock.monotonic() > deadline) {
                 let late = Error::new(ErrorKind::Unavailable, "deadline passed before the write began");
-                answer(request.answer, Err(late));
+                self.answer(request.answer, Err(late));
             } else if !request.answer.is_closed() {
+                bytes += request.bytes;
                 let judged = self.judge(&mut view, request);
                 held_bytes += judged.held_bytes();
                 pending.push(judged);
             }
         }
+        self.meter.writes.grouped(pending.len(), bytes);
         let version = view.version();
         let changed = view.is_changed();
         // A batch that changed nothing vouches for the view: it needs a commit if that is less safe
@@ -104,13 +120,13 @@ impl<S: Store> Committer<S> {
         {
             for judged in pending {
                 let what = judged.kind.after_failure(&failure);
-                answer(judged.answer, what);
+                self.answer(judged.answer, what);
             }
             return Err(failure);
         }
         for judged in pending {
             let what = judged.kind.after_commit(self.line.durability);
-            answer(judged.answer, what);
+            self.answer(judged.answer, what);
         }
         Ok(())
     }
@@ -155,22 +171,26 @@ impl<S: Store> Committer<S> {
             self.line.reserve_behind(version.get())?;
         }
         self.line.record(version, &mut changes);
-        let committed = catch_unwind(AssertUnwindSafe(|| self.home.store.commit(changes, level)));
-        let reached =
-            committed.unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the commit panicked")))?;
-        if reached < level {
-            return Err(Error::new(ErrorKind::Internal, "the store reached less durability than asked")
-                .with("asked", level)
-                .with("reached", reached));
-        }
+        let begun = self.clock.monotonic();
+        let committed = commit(&self.home.store, changes, level);
+        self.meter.writes.committed(level, self.clock.monotonic().saturating_sub(begun));
+        let reached = committed?;
         self.line.committed(version, reached);
+        self.meter.writes.advanced(version);
         Ok(())
+    }
+
+    fn answer(&self, to: oneshot::Sender<Result<Outcome>>, what: Result<Outcome>) {
+        self.meter.writes.answered(&what);
+        // Whoever dropped the future does not want to know.
+        let _ = to.send(what);
     }
 }
 
 /// However the thread ends, nobody is left waiting for it.
 impl<S> Drop for Committer<S> {
     fn drop(&mut self) {
+        self.home.gate.abandon();
         self.queue.stop(STOPPED);
     }
 }
@@ -209,17 +229,25 @@ impl PendingKind {
     }
 }
 
+/// A commit of the store's, which reaches the level asked for or fails.
+pub(super) fn commit(store: &impl Store, changes: ChangeSet, level: Durability) -> Result<Durability> {
+    let committed = catch_unwind(AssertUnwindSafe(|| store.commit(changes, level)));
+    let reached =
+        committed.unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the commit panicked")))?;
+    if reached < level {
+        return Err(Error::new(ErrorKind::Internal, "the store reached less durability than asked")
+            .with("asked", level)
+            .with("reached", reached));
+    }
+    Ok(reached)
+}
+
 /// An error met before the commit began certifies that nothing was applied, whatever the store called it.
-fn certain(error: Error) -> Error {
+pub(super) fn certain(error: Error) -> Error {
     match error.kind() {
         ErrorKind::Unknown => {
             Error::new(ErrorKind::Unavailable, "cannot read what the write depends on").because(error)
         }
         _ => error,
     }
-}
-
-fn answer(to: oneshot::Sender<Result<Outcome>>, what: Result<Outcome>) {
-    // Whoever dropped the future does not want to know.
-    let _ = to.send(what);
 }

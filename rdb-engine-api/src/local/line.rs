@@ -43,9 +43,7 @@ impl VersionLine {
     pub(super) fn open(store: &impl Store, clock: &dyn Clock) -> Result<Self> {
         let row = store.get(Space::System, KEY)?;
         let kept = row.map(|row| decode(&row)).transpose()?;
-        let now = clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = u64::try_from(now.as_micros()).unwrap_or(u64::MAX / 2);
-        let given = kept.map_or(0, |(_, reserved)| reserved).max(now).max(1);
+        let given = kept.map_or(0, |(_, reserved)| reserved).max(micros(clock)).max(1);
         let last = match kept {
             Some((last, _)) => last,
             None => Version::new(given).unwrap_or(Version::MIN),
@@ -65,6 +63,15 @@ impl VersionLine {
     pub(super) fn next(&self, after: Version) -> Result<Version> {
         let next = after.get().max(self.given).checked_add(1).and_then(Version::new);
         next.ok_or_else(end_of_line)
+    }
+
+    /// The version that a restore of a view ends with: above the view's, above all that this line has
+    /// given, and above the wall clock, by which the restored engine's own line may have gone on since.
+    pub(super) fn above(&self, restored: Version, clock: &dyn Clock) -> Result<Version> {
+        let now = Version::new(micros(clock)).unwrap_or(Version::MIN);
+        let version = self.next(restored.max(now).max(self.last))?;
+        // The block behind it has to have room too.
+        version.get().checked_add(BLOCK).map(|_| version).ok_or_else(end_of_line)
     }
 
     /// Whether a commit of this version must be power-safe, because it begins a new block.
@@ -96,6 +103,12 @@ impl VersionLine {
         self.given = self.given.max(version.get());
         self.durability = durability;
     }
+}
+
+/// The wall clock in microseconds.
+fn micros(clock: &dyn Clock) -> u64 {
+    let now = clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_micros()).unwrap_or(u64::MAX / 2)
 }
 
 /// The version of the view that a snapshot shows.
@@ -142,7 +155,7 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
-    use crate::{Cached, ManualClock, Rows, Span, StoreInfo};
+    use crate::{Cached, ManualClock, Metric, Rows, Span, StoreInfo};
 
     const INFO: StoreInfo = StoreInfo { name: "one-row", format: 1, best_durability: Durability::Synced };
 
@@ -158,6 +171,10 @@ mod tests {
 
         fn info(&self) -> &StoreInfo {
             &INFO
+        }
+
+        fn metrics(&self) -> Vec<Metric> {
+            Vec::new()
         }
 
         fn get(&self, _space: Space, _key: &[u8]) -> Result<Option<Bytes>> {

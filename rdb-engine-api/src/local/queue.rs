@@ -7,6 +7,8 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
+use super::gate::restoring;
+use super::restore::Job;
 use crate::{Batch, Durability, Error, ErrorKind, Limits, Outcome, Result};
 
 /// A write that waits to be judged.
@@ -15,9 +17,20 @@ pub(super) struct Request {
     pub(super) batch: Batch,
     pub(super) bytes: usize,
     pub(super) durability: Durability,
+    /// The monotonic time at which it was queued.
+    pub(super) queued: Duration,
     /// The monotonic time after which the write must not begin.
     pub(super) not_after: Option<Duration>,
     pub(super) answer: oneshot::Sender<Result<Outcome>>,
+}
+
+/// What the committer has to do next.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Writes to judge, in order.
+    Group(Vec<Request>),
+    /// A restore to carry out.
+    Restore(Job),
 }
 
 #[derive(Debug)]
@@ -28,10 +41,21 @@ pub(super) struct Queue {
     max_bytes: usize,
 }
 
+/// How full a queue is.
+#[derive(Debug)]
+pub(super) struct Level {
+    pub(super) writes: usize,
+    pub(super) bytes: usize,
+    pub(super) accepts: bool,
+}
+
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Request>,
     bytes: usize,
+    restore: Option<Job>,
+    /// Whether a restore is under way, and no write is accepted (C19).
+    held: bool,
     /// Why nothing is accepted any more.
     ended: Option<&'static str>,
 }
@@ -51,6 +75,9 @@ impl Queue {
         if let Some(reason) = state.ended {
             return Err(Error::new(ErrorKind::Closed, reason));
         }
+        if state.held {
+            return Err(restoring());
+        }
         if state.waiting.len() >= self.max_len || state.bytes + request.bytes > self.max_bytes {
             return Err(Error::new(ErrorKind::Exhausted, "too many writes are waiting")
                 .with("writes", state.waiting.len())
@@ -62,11 +89,55 @@ impl Queue {
         Ok(())
     }
 
-    /// Takes what waits, in order, up to `max_bytes` and at least one; waits for something to take.
-    /// None once the queue is closed and empty.
-    pub(super) fn take(&self, max_bytes: usize) -> Option<Vec<Request>> {
+    pub(super) fn level(&self) -> Level {
+        let state = self.state.lock();
+        Level { writes: state.waiting.len(), bytes: state.bytes, accepts: state.ended.is_none() }
+    }
+
+    /// Lets a restore wait for the committer, which takes one at a time.
+    pub(super) fn push_restore(&self, job: Job) -> Result<()> {
         let mut state = self.state.lock();
-        while state.waiting.is_empty() {
+        if let Some(reason) = state.ended {
+            return Err(Error::new(ErrorKind::Closed, reason));
+        }
+        if state.held || state.restore.is_some() {
+            return Err(restoring());
+        }
+        state.restore = Some(job);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Accepts no write until [`resume`](Self::resume), and refuses those that wait (C19).
+    pub(super) fn hold(&self) {
+        let refused = {
+            let mut state = self.state.lock();
+            state.held = true;
+            state.bytes = 0;
+            mem::take(&mut state.waiting)
+        };
+        for request in refused {
+            // Whoever dropped the future does not want to know.
+            let _ = request.answer.send(Err(restoring()));
+        }
+    }
+
+    /// Accepts writes again.
+    pub(super) fn resume(&self) {
+        self.state.lock().held = false;
+    }
+
+    /// Takes a restore; else what waits, in order, up to `max_bytes` and at least one; waits for something
+    /// to take. None once the queue is closed and empty.
+    pub(super) fn take(&self, max_bytes: usize) -> Option<Work> {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(job) = state.restore.take() {
+                return Some(Work::Restore(job));
+            }
+            if !state.waiting.is_empty() {
+                break;
+            }
             if state.ended.is_some() {
                 return None;
             }
@@ -80,7 +151,7 @@ impl Queue {
         let count = count.count().max(1);
         let taken: Vec<_> = state.waiting.drain(..count).collect();
         state.bytes -= taken.iter().map(|request| request.bytes).sum::<usize>();
-        Some(taken)
+        Some(Work::Group(taken))
     }
 
     /// Accepts nothing any more; what waits will still be taken.
@@ -91,13 +162,16 @@ impl Queue {
 
     /// Accepts nothing any more, and refuses what waits: nobody will take it (C11).
     pub(super) fn stop(&self, reason: &'static str) {
-        let refused = {
+        let (refused, restore) = {
             let mut state = self.state.lock();
             state.ended.get_or_insert(reason);
             state.bytes = 0;
-            mem::take(&mut state.waiting)
+            (mem::take(&mut state.waiting), state.restore.take())
         };
         self.filled.notify_one();
+        if let Some(job) = restore {
+            let _ = job.answer.send(Err(Error::new(ErrorKind::Closed, reason)));
+        }
         for request in refused {
             // Whoever dropped the future does not want to know.
             let _ = request.answer.send(Err(Error::new(ErrorKind::Closed, reason)));

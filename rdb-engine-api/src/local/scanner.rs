@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use tokio::{select, time};
 use tokio_util::sync::CancellationToken;
 
-use super::{Home, line, row};
+use super::{Home, row};
 use crate::{
     Direction, Entry, EntryStream, Error, ErrorKind, Key, Projection, Result, Row, Scan, Snapshot as _,
     Space, Store, Version, View,
@@ -40,7 +40,7 @@ pub(super) async fn open<S: Store>(
     let scanner = Scanner { scan, feed: Feed { chunks, idle, closing, runtime: Handle::current() } };
     let set_ending = Arc::clone(&ending);
     spawn_blocking(move || {
-        let end = scanner.run(&home.store, opened_sender);
+        let end = scanner.run(&home, opened_sender);
         *set_ending.lock() = Some(end);
         // The place first: whoever sees the scan's end can open the next.
         drop(place);
@@ -69,9 +69,8 @@ struct Scanner {
 }
 
 impl Scanner {
-    fn run<S: Store>(&self, store: &S, opened: oneshot::Sender<Result<Version>>) -> Result<()> {
-        let view = store.snapshot().and_then(|snapshot| Ok((line::version_of(&snapshot)?, snapshot)));
-        let snapshot = match view {
+    fn run<S: Store>(&self, home: &Home<S>, opened: oneshot::Sender<Result<Version>>) -> Result<()> {
+        let snapshot = match home.snapshot() {
             Ok((version, snapshot)) => {
                 // A caller that has gone away meanwhile is found out at the first chunk.
                 let _ = opened.send(Ok(version));

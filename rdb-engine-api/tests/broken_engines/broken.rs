@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rdb_engine_api::{
-    Batch, ChangeStream, Engine, EngineInfo, EntryStream, Key, Outcome, Record, Result, Scan, Session,
-    SessionOptions, View, Watch, WriteOptions,
+    Batch, ChangeStream, Commit, Engine, EngineInfo, EntryStream, Key, Metric, Outcome, Record, Result, Scan,
+    Session, SessionOptions, View, Watch, WriteOptions,
 };
 
 /// One way of breaking one clause in the calls of an engine: what is not overridden does as the sound engine
@@ -30,6 +30,10 @@ pub(crate) trait Defect: std::fmt::Debug + Send + Sync + 'static {
         sound.watch(watch).await
     }
 
+    async fn restore(&self, sound: &Arc<dyn Engine>, view: View<EntryStream>) -> Result<Commit> {
+        sound.restore(view).await
+    }
+
     async fn close(&self, sound: &Arc<dyn Engine>) -> Result<()> {
         sound.close().await
     }
@@ -47,6 +51,10 @@ pub(crate) struct Broken<D> {
 impl<D: Defect> Engine for Broken<D> {
     fn info(&self) -> &EngineInfo {
         self.sound.info()
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        self.sound.metrics()
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Record>> {
@@ -71,6 +79,10 @@ impl<D: Defect> Engine for Broken<D> {
 
     async fn open_session(&self, options: SessionOptions) -> Result<Session> {
         self.sound.open_session(options).await
+    }
+
+    async fn restore(&self, view: View<EntryStream>) -> Result<Commit> {
+        self.defect.restore(&self.sound, view).await
     }
 
     async fn close(&self) -> Result<()> {

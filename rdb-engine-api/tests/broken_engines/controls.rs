@@ -13,6 +13,7 @@ use crate::defects::durability::*;
 use crate::defects::limits::*;
 use crate::defects::openings::*;
 use crate::defects::orders::*;
+use crate::defects::restores::*;
 use crate::defects::scans::*;
 use crate::defects::versions::*;
 use crate::disk::{Disk, Healthy, Syncing};
@@ -201,4 +202,19 @@ pub(crate) const CONTROLS: &[Control] = controls! {
         "c18_an_undeclared_stamp_is_refused_and_nothing_applied", "with an undeclared session's stamp (C18) is refused"
     "C18" "a watch accepted that delivers nothing": with(|| SilentWatch);
         "c18_an_undeclared_watch_is_refused", "an undeclared watch (C18) is refused"
+
+    "C19" "restored records with new versions": with(|| RestoredByPuts);
+        "c19_a_restore_keeps_keys_values_and_versions", "keeps keys, values and versions"
+    "C19" "a restore seen record by record": with(|| RestoredByPuts);
+        "c19_readers_among_a_restore_see_all_or_nothing", "all of a view is seen, or nothing"
+    "C19" "a line that is not raised above the restored view": on(|| LineNotRaised);
+        "c19_the_line_goes_on_above_a_view_from_the_future", "above every version restored"
+    "C19" "a line that goes back to the restored view's": on(|| LineOfTheView);
+        "c19_the_line_never_goes_back_to_an_older_views", "above every version shown and above the clock"
+    "C19" "a stream that breaks off leaves what came before": with(|| KeepsWhatCame);
+        "c19_a_stream_that_breaks_off_leaves_nothing", "all of a view is restored, or nothing ever is"
+    "C19" "a restore that replaces what is there": with(|| ClearsTheWay);
+        "c19_an_engine_that_is_not_empty_refuses", "a restore into an engine that is not empty"
+    "C19" "records out of order put in order": with(|| AnyOrderWillDo);
+        "c19_a_view_that_cannot_be_one_is_refused_and_nothing_restored", "a key out of order is refused"
 };

@@ -50,6 +50,12 @@ pub(crate) trait Disk: fmt::Debug + Send + 'static {
         logged.max(wall)
     }
 
+    /// The version that a restore ends with: above the last one, the restored view's and the wall clock's
+    /// (C5, C19).
+    fn line_after_restore(&self, last: Version, view: Version, wall: Version) -> Version {
+        Version::new(last.max(view).max(wall).get() + 1).expect("not 0")
+    }
+
     /// Logs a commit; returns how safe it is then, which is at least what was asked (C9).
     fn append(&mut self, log: &mut File, changes: &Changes, _: Option<Durability>) -> Durability {
         hand_over(log, &frame(changes));

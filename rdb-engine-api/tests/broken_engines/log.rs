@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use rdb_engine_api::{Error, ErrorKind, Key, Result, Version};
+use rdb_engine_api::{Error, ErrorKind, Key, Record, Result, Version};
 
 use super::disk::{Damage, Disk};
 
@@ -8,7 +8,14 @@ use super::disk::{Damage, Disk};
 pub(crate) struct Changes {
     pub(crate) version: Version,
     pub(crate) ops: Vec<(Key, Option<Bytes>)>,
+    /// Records with versions of their own, of which only a restore has some.
+    pub(crate) restored: Vec<(Key, Record)>,
 }
+
+/// How an operation begins, behind its key.
+const DELETE: u8 = 0;
+const PUT: u8 = 1;
+const RESTORED: u8 = 2;
 
 /// The bytes before a commit's own: their number, the checksum of that number, and theirs.
 const HEADER: usize = 12;
@@ -19,10 +26,16 @@ pub(crate) fn frame(changes: &Changes) -> Vec<u8> {
     body.extend(changes.version.get().to_be_bytes());
     for (key, value) in &changes.ops {
         put_bytes(&mut body, key.as_bytes());
-        body.push(u8::from(value.is_some()));
+        body.push(if value.is_some() { PUT } else { DELETE });
         if let Some(value) = value {
             put_bytes(&mut body, value);
         }
+    }
+    for (key, record) in &changes.restored {
+        put_bytes(&mut body, key.as_bytes());
+        body.push(RESTORED);
+        body.extend(record.version.get().to_be_bytes());
+        put_bytes(&mut body, &record.value);
     }
     let length = (body.len() as u32).to_be_bytes();
     let mut frame = Vec::with_capacity(HEADER + body.len());
@@ -69,15 +82,23 @@ fn number(bytes: &[u8]) -> u32 {
 fn changes(body: &[u8]) -> Option<Changes> {
     let (version, mut rest) = body.split_first_chunk()?;
     let version = Version::new(u64::from_be_bytes(*version))?;
-    let mut ops = Vec::new();
+    let (mut ops, mut restored) = (Vec::new(), Vec::new());
     while !rest.is_empty() {
         let key = Key::new(take_bytes(&mut rest)?).ok()?;
-        let (is_put, after) = rest.split_first()?;
+        let (kind, after) = rest.split_first()?;
         rest = after;
-        let value = if *is_put == 0 { None } else { Some(take_bytes(&mut rest)?) };
-        ops.push((key, value));
+        match *kind {
+            DELETE => ops.push((key, None)),
+            RESTORED => {
+                let (version, after) = rest.split_first_chunk()?;
+                rest = after;
+                let version = Version::new(u64::from_be_bytes(*version))?;
+                restored.push((key, Record::new(take_bytes(&mut rest)?, version)));
+            }
+            _ => ops.push((key, Some(take_bytes(&mut rest)?))),
+        }
     }
-    Some(Changes { version, ops })
+    Some(Changes { version, ops, restored })
 }
 
 fn take_bytes(body: &mut &[u8]) -> Option<Bytes> {

@@ -7,12 +7,15 @@ use std::time::UNIX_EPOCH;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt as _;
 use parking_lot::Mutex;
 use rdb_engine_api::{
     Batch, ChangeStream, Clock as _, Commit, Condition, Conflict, DataDirectory, Durability, Engine,
-    EngineInfo, EntryStream, Error, ErrorKind, Floor, Key, Limits, Op, Outcome, Record, Result, Scan,
-    Session, SessionOptions, SystemClock, Version, View, Watch, WriteOptions,
+    EngineInfo, Entry, EntryStream, Error, ErrorKind, Floor, Key, Limits, Metric, Op, Outcome, Record,
+    Result, Scan, Session, SessionOptions, SystemClock, Version, View, Watch, WriteOptions,
 };
+use tokio::select;
+use tokio_util::sync::CancellationToken;
 
 use super::disk::Disk;
 use super::log::{self, Changes};
@@ -27,6 +30,7 @@ pub(crate) type Records = BTreeMap<Key, Record>;
 pub(crate) struct Sound<D> {
     info: EngineInfo,
     scans: Scans,
+    closing: CancellationToken,
     state: Mutex<Option<State<D>>>,
 }
 
@@ -34,6 +38,7 @@ pub(crate) struct Sound<D> {
 struct State<D> {
     records: Arc<Records>,
     version: Version,
+    restoring: bool,
     log: File,
     disk: D,
     /// How long the log was at an orderly close: what a crash may cut off, and damage may not, lies behind
@@ -62,24 +67,54 @@ impl<D: Disk> Sound<D> {
         file.set_len(whole as u64).expect("the log can be cut");
         let mut records = Records::new();
         let mut logged = Version::MIN;
-        for Changes { version, ops } in commits {
+        for Changes { version, ops, restored } in commits {
             for (key, value) in ops {
                 disk.replay(&mut records, key, value, version);
             }
+            records.extend(restored);
             logged = logged.max(version);
         }
-        let micros = clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
-        let wall = u64::try_from(micros).ok().and_then(Version::new).unwrap_or(Version::MIN);
-        let version = disk.counter(&records, logged, wall);
+        let version = disk.counter(&records, logged, wall(clock));
         let mut info = EngineInfo::new("sound", 1, disk.best());
-        let state = State { records: Arc::new(records), version, log: file, disk, floor, claim };
+        let (records, restoring) = (Arc::new(records), false);
+        let state = State { records, version, restoring, log: file, disk, floor, claim };
         info.limits = limits;
-        Ok(Self { info, scans: Scans::new(clock), state: Mutex::new(Some(state)) })
+        info.capabilities.restore = true;
+        let (scans, closing) = (Scans::new(clock), CancellationToken::new());
+        Ok(Self { info, scans, closing, state: Mutex::new(Some(state)) })
     }
 
     fn with_state<T>(&self, read: impl FnOnce(&mut State<D>) -> T) -> Result<T> {
-        let mut state = self.state.lock();
-        state.as_mut().map(read).ok_or_else(|| Error::new(ErrorKind::Closed, "engine is closed"))
+        match self.state.lock().as_mut() {
+            Some(state) if state.restoring => Err(Error::new(ErrorKind::Unavailable, "engine is restored")),
+            Some(state) => Ok(read(state)),
+            None => Err(closed()),
+        }
+    }
+
+    /// Reads a view that can be one, to its end.
+    async fn collect(&self, view: Version, mut chunks: EntryStream) -> Result<Vec<(Key, Record)>> {
+        let invalid = || Error::new(ErrorKind::InvalidArgument, "view cannot be restored");
+        let mut records: Vec<(Key, Record)> = Vec::new();
+        loop {
+            let chunk = select! {
+                chunk = chunks.next() => chunk,
+                () = self.closing.cancelled() => return Err(closed()),
+                () = tokio::time::sleep(self.info.limits.scan_idle) => {
+                    return Err(Error::new(ErrorKind::Exhausted, "stream rests"));
+                }
+            };
+            let Some(chunk) = chunk else { return Ok(records) };
+            for Entry { key, record, .. } in chunk? {
+                let record = record.ok_or_else(invalid)?;
+                let ascends = records.last().is_none_or(|(last, _)| *last < key);
+                if !ascends || record.version > view || record.value.len() > self.info.limits.max_value_bytes
+                {
+                    return Err(invalid());
+                }
+                records.push((key, record));
+            }
+        }
     }
 
     fn check(&self, batch: &Batch, options: &WriteOptions) -> Result<()> {
@@ -144,7 +179,8 @@ impl<D: Disk> State<D> {
             return Outcome::Unchanged(Commit { version: self.version, durability });
         }
         self.version = Version::new(self.version.get() + 1).expect("greater than one");
-        let changes = Changes { version: self.version, ops: last.into_iter().collect() };
+        let ops = last.into_iter().collect();
+        let changes = Changes { version: self.version, ops, restored: Vec::new() };
         let durability = self.disk.append(&mut self.log, &changes, asked);
         let records = Arc::make_mut(&mut self.records);
         for (key, value) in changes.ops {
@@ -157,6 +193,27 @@ impl<D: Disk> State<D> {
     }
 }
 
+/// A restore under way; however it ends, the engine can be used again.
+struct Restoring<'a, D: Disk>(&'a Sound<D>);
+
+impl<D: Disk> Drop for Restoring<'_, D> {
+    fn drop(&mut self) {
+        if let Some(state) = self.0.state.lock().as_mut() {
+            state.restoring = false;
+        }
+    }
+}
+
+/// The wall clock in microseconds.
+fn wall(clock: SystemClock) -> Version {
+    let micros = clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+    u64::try_from(micros).ok().and_then(Version::new).unwrap_or(Version::MIN)
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "engine is closed")
+}
+
 fn unsupported<T>(what: &str) -> Result<T> {
     Err(Error::new(ErrorKind::Unsupported, "engine does not do that").with("what", what))
 }
@@ -165,6 +222,10 @@ fn unsupported<T>(what: &str) -> Result<T> {
 impl<D: Disk> Engine for Sound<D> {
     fn info(&self) -> &EngineInfo {
         &self.info
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        Vec::new()
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Record>> {
@@ -199,7 +260,29 @@ impl<D: Disk> Engine for Sound<D> {
         unsupported("sessions")
     }
 
+    async fn restore(&self, view: View<EntryStream>) -> Result<Commit> {
+        let is_empty = self.with_state(|state| {
+            state.restoring = state.records.is_empty();
+            state.restoring
+        });
+        if !is_empty? {
+            return Err(Error::new(ErrorKind::InvalidArgument, "engine is not empty"));
+        }
+        let _restoring = Restoring(self);
+        let restored = self.collect(view.version, view.data).await?;
+        let mut state = self.state.lock();
+        let state = state.as_mut().ok_or_else(closed)?;
+        let wall = wall(SystemClock::new());
+        state.version = state.disk.line_after_restore(state.version, view.version, wall);
+        let changes = Changes { version: state.version, ops: Vec::new(), restored };
+        let best = Some(self.info.best_durability);
+        let durability = state.disk.append(&mut state.log, &changes, best);
+        Arc::make_mut(&mut state.records).extend(changes.restored);
+        Ok(Commit { version: state.version, durability })
+    }
+
     async fn close(&self) -> Result<()> {
+        self.closing.cancel();
         if let Some(State { mut log, mut disk, floor, claim, .. }) = self.state.lock().take() {
             self.scans.close();
             // What a power cut may still take away must not be noted.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use rdb_engine_api::{
-    Cached, ChangeSet, Durability, Error, ErrorKind, Result, Row, Rows, Snapshot, Space, Span, Store,
+    Cached, ChangeSet, Durability, Error, ErrorKind, Metric, Result, Row, Rows, Snapshot, Space, Span, Store,
     StoreInfo,
 };
 
@@ -73,6 +73,13 @@ impl Double {
         Self { info, shared: Arc::new((Mutex::new(state), Condvar::new())) }
     }
 
+    /// What a crash at this instant leaves, as a store of its own.
+    pub(crate) fn crashed(&self) -> Self {
+        let crashed = Self::new();
+        crashed.shared.0.lock().map = Arc::clone(&self.shared.0.lock().map);
+        crashed
+    }
+
     /// Holds every commit from now on, and forgets those until now.
     pub(crate) fn hold(&self) {
         let mut state = self.shared.0.lock();
@@ -133,6 +140,10 @@ impl Store for Double {
 
     fn info(&self) -> &StoreInfo {
         &self.info
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        Vec::new()
     }
 
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>> {

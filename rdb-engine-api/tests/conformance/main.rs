@@ -9,5 +9,7 @@ mod direct {
     mod local {
         mod bounds;
         mod commit;
+        mod metrics;
+        mod restore;
     }
 }

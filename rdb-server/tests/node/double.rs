@@ -3,8 +3,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use rdb_engine_api::{
-    Batch, ChangeStream, Engine, EngineInfo, Entry, EntryStream, Error, ErrorKind, Key, LocalOptions,
-    Outcome, Record, Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
+    Batch, ChangeStream, Commit, Engine, EngineInfo, Entry, EntryStream, Error, ErrorKind, Key, LocalOptions,
+    Metric, Outcome, Record, Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
 };
 use rdb_engine_mem::{MemConfig, MemEngine};
 use tokio::sync::Notify;
@@ -53,6 +53,10 @@ impl Engine for Double {
         self.mem.info()
     }
 
+    fn metrics(&self) -> Vec<Metric> {
+        self.mem.metrics()
+    }
+
     async fn get(&self, key: &Key) -> Result<Option<Record>> {
         self.obey(key.as_bytes()).await?;
         self.mem.get(key).await
@@ -95,6 +99,10 @@ impl Engine for Double {
 
     async fn open_session(&self, options: SessionOptions) -> Result<Session> {
         self.mem.open_session(options).await
+    }
+
+    async fn restore(&self, view: View<EntryStream>) -> Result<Commit> {
+        self.mem.restore(view).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -100,3 +100,10 @@ pub(crate) async fn metric(addr: SocketAddr, line: &str) {
         assert!(start.elapsed() < PATIENCE, "no `{line}` in\n{text}");
     }
 }
+
+/// Reads a number from the metrics.
+pub(crate) async fn gauge(addr: SocketAddr, name: &str) -> usize {
+    let (_, text) = http(addr, "GET", "/metrics").await;
+    let mut numbers = text.lines().filter_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    numbers.next().unwrap()
+}

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // also in helpers, which clippy does not take for tests
 
 mod arrival;
+mod certificates;
 mod double;
 mod drain;
 mod harness;
@@ -10,3 +11,5 @@ mod operations;
 mod raw;
 mod requests;
 mod scans;
+mod streams;
+mod tls;

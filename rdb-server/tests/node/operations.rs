@@ -95,7 +95,7 @@ async fn metrics_are_openmetrics_text_and_count_what_happened() {
     }
     for line in [
         "flaredb_requests_total{method=\"put\",code=\"ok\"} 1",
-        "flaredb_request_duration_seconds_count{method=\"put\"} 1",
+        "flaredb_request_duration_seconds_count{method=\"put\",outcome=\"ok\"} 1",
         "flaredb_connections_open 1",
         "flaredb_scans_open 0",
     ] {

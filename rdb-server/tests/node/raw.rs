@@ -55,7 +55,20 @@ impl RawClient {
 
     /// Begins a put with its headers.
     pub(crate) fn put(&mut self, grpc_timeout: Option<&str>) -> RawRequest {
-        let mut request = Request::post("http://localhost/flaredb.kv.v1.Kv/Put")
+        self.begin("Put", grpc_timeout)
+    }
+
+    /// Sends a get, of whose answer nothing more is taken than comes by itself.
+    pub(crate) fn get(&mut self, key: &str) -> RawRequest {
+        let mut request = self.begin("Get", None);
+        let length = u8::try_from(key.len()).unwrap();
+        request.send([&[0, 0, 0, 0, length + 2, 0x0a, length], key.as_bytes()].concat());
+        request.end();
+        request
+    }
+
+    fn begin(&mut self, method: &str, grpc_timeout: Option<&str>) -> RawRequest {
+        let mut request = Request::post(format!("http://localhost/flaredb.kv.v1.Kv/{method}"))
             .header("content-type", "application/grpc")
             .header("te", "trailers");
         if let Some(value) = grpc_timeout {
@@ -63,6 +76,12 @@ impl RawClient {
         }
         let (response, body) = self.requests.send_request(request.body(()).unwrap(), false).unwrap();
         RawRequest { response, body }
+    }
+
+    /// Waits until the node has closed the connection.
+    pub(crate) async fn closed(mut self) {
+        let listening = self.listening.take().unwrap();
+        let _ = timeout(PATIENCE, listening).await.unwrap().unwrap();
     }
 }
 

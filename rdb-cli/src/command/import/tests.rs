@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rdb_client::{
-    ChangeStream, Commit, EngineInfo, EntryStream, Error, Op, Record, Scan, Session, SessionOptions, View,
-    Watch,
+    ChangeStream, Commit, EngineInfo, EntryStream, Error, Metric, Op, Record, Scan, Session, SessionOptions,
+    View, Watch,
 };
 
 use super::*;
@@ -43,6 +43,10 @@ impl Overtaken {
 impl Engine for Overtaken {
     fn info(&self) -> &EngineInfo {
         &self.info
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        Vec::new()
     }
 
     async fn get(&self, _: &Key) -> rdb_client::Result<Option<Record>> {
@@ -86,6 +90,10 @@ impl Engine for Overtaken {
 
     async fn open_session(&self, _: SessionOptions) -> rdb_client::Result<Session> {
         unreachable!("an import opens no session")
+    }
+
+    async fn restore(&self, _: View<EntryStream>) -> rdb_client::Result<Commit> {
+        unreachable!("an import restores nothing")
     }
 
     async fn close(&self) -> rdb_client::Result<()> {

@@ -186,7 +186,11 @@ pub(crate) struct TornBatch {
 impl Disk for TornBatch {
     fn append(&mut self, log: &mut File, changes: &Changes, asked: Option<Durability>) -> Durability {
         for op in &changes.ops {
-            self.page.extend(frame(&Changes { version: changes.version, ops: vec![op.clone()] }));
+            self.page.extend(frame(&Changes {
+                version: changes.version,
+                ops: vec![op.clone()],
+                restored: Vec::new(),
+            }));
             if self.page.len() >= 4_096 {
                 hand_over(log, &std::mem::take(&mut self.page));
             }

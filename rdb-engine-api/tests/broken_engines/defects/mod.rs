@@ -7,6 +7,7 @@ pub(crate) mod durability;
 pub(crate) mod limits;
 pub(crate) mod openings;
 pub(crate) mod orders;
+pub(crate) mod restores;
 pub(crate) mod scans;
 pub(crate) mod versions;
 

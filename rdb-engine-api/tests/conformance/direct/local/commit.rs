@@ -13,26 +13,26 @@ use rdb_engine_api::{
 
 use crate::double::{Begun, Double, Fate};
 
-struct Fixture {
-    engine: Arc<Local<Double>>,
-    store: Double,
-    clock: Arc<ManualClock>,
+pub(super) struct Fixture {
+    pub(super) engine: Arc<Local<Double>>,
+    pub(super) store: Double,
+    pub(super) clock: Arc<ManualClock>,
 }
 
-fn open() -> Fixture {
+pub(super) fn open() -> Fixture {
     open_with(LocalOptions::default())
 }
 
-fn open_with(options: LocalOptions) -> Fixture {
+pub(super) fn open_with(options: LocalOptions) -> Fixture {
     let store = Double::new();
     let clock = Arc::new(ManualClock::new(UNIX_EPOCH + Duration::from_secs(1_700_000_000)));
     let engine = Local::open(store.clone(), options, clock.clone()).expect("the double opens");
     Fixture { engine: Arc::new(engine), store, clock }
 }
 
-type Write = Pin<Box<dyn Future<Output = Result<Outcome>> + Send>>;
+pub(super) type Write = Pin<Box<dyn Future<Output = Result<Outcome>> + Send>>;
 
-fn key(name: impl Into<String>) -> Key {
+pub(super) fn key(name: impl Into<String>) -> Key {
     Key::new(name.into()).expect("the tests' keys are keys")
 }
 
@@ -45,12 +45,12 @@ impl Fixture {
         write
     }
 
-    async fn queue_put(&self, name: impl Into<String>) -> Write {
+    pub(super) async fn queue_put(&self, name: impl Into<String>) -> Write {
         self.queue(Batch::new().put(key(name), "v"), WriteOptions::default()).await
     }
 
     /// Holds the store, and a first commit in it, so that what is queued next forms one group.
-    async fn hold_a_commit(&self) -> Write {
+    pub(super) async fn hold_a_commit(&self) -> Write {
         self.store.hold();
         let first = self.queue_put("first").await;
         self.store.wait_for_commits(1);

@@ -1,0 +1,245 @@
+//! What a local engine counts, and how it stands.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::histogram::Histogram;
+use super::{BLOCKING_READS, Local};
+use crate::{Durability, ErrorKind, Metric, MetricUnit, MetricValue, Outcome, Result, Store, Version};
+
+/// Nanoseconds in a second.
+const SECOND: f64 = 1e9;
+
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(super) fn increment(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What readers count and what the committer counts, apart from each other: one must not slow the other down
+/// by writing to the same cache line.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    pub(super) reads: ReadMeter,
+    pub(super) writes: WriteMeter,
+}
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct ReadMeter {
+    pub(super) cache_hits: Counter,
+    pub(super) cache_misses: Counter,
+    pub(super) blocking: Counter,
+    pub(super) refused: Counter,
+    pub(super) scans: Counter,
+    pub(super) scans_refused: Counter,
+    pub(super) writes_refused: Counter,
+}
+
+#[derive(Debug)]
+#[repr(align(128))]
+pub(super) struct WriteMeter {
+    queue_wait: Histogram,
+    group_writes: Histogram,
+    group_bytes: Histogram,
+    commits: [Histogram; Durability::ALL.len()],
+    asked: [Counter; Durability::ALL.len()],
+    reached: [Counter; Durability::ALL.len()],
+    outcomes: [Counter; OUTCOMES.len()],
+    last_version: AtomicU64,
+}
+
+/// By the places of [`place_of`].
+const OUTCOMES: [&str; 5] = ["committed", "unchanged", "conflict", "unknown", "failed"];
+
+fn place_of(result: &Result<Outcome>) -> usize {
+    match result {
+        Ok(Outcome::Committed(_)) => 0,
+        Ok(Outcome::Unchanged(_)) => 1,
+        Ok(Outcome::Conflict(_)) => 2,
+        Err(error) if error.kind() == ErrorKind::Unknown => 3,
+        Err(_) => 4,
+    }
+}
+
+impl Default for WriteMeter {
+    fn default() -> Self {
+        Self {
+            queue_wait: Histogram::of_times(),
+            group_writes: Histogram::exponential(1, 2, 17),
+            group_bytes: Histogram::exponential(64, 4, 10),
+            commits: Durability::ALL.map(|_| Histogram::of_times()),
+            asked: Default::default(),
+            reached: Default::default(),
+            outcomes: Default::default(),
+            last_version: AtomicU64::new(0),
+        }
+    }
+}
+
+impl WriteMeter {
+    /// A write has left the queue.
+    pub(super) fn taken(&self, asked: Durability, waited: Duration) {
+        self.asked[asked as usize].increment();
+        self.queue_wait.observe_time(waited);
+    }
+
+    /// A group was judged.
+    pub(super) fn grouped(&self, writes: usize, bytes: usize) {
+        self.group_writes.observe(writes as u64);
+        self.group_bytes.observe(bytes as u64);
+    }
+
+    /// The store has returned from a commit, with whatever it said.
+    pub(super) fn committed(&self, asked: Durability, took: Duration) {
+        self.commits[asked as usize].observe_time(took);
+    }
+
+    /// The latest commit has this version.
+    pub(super) fn advanced(&self, version: Version) {
+        self.last_version.store(version.get(), Ordering::Relaxed);
+    }
+
+    /// A write is about to be answered.
+    pub(super) fn answered(&self, result: &Result<Outcome>) {
+        self.outcomes[place_of(result)].increment();
+        if let Ok(Outcome::Committed(commit) | Outcome::Unchanged(commit)) = result {
+            self.reached[commit.durability as usize].increment();
+        }
+    }
+
+    fn metrics(&self, metrics: &mut Vec<Metric>) {
+        for (name, counter) in OUTCOMES.iter().zip(&self.outcomes) {
+            let help = "Writes that the committer answered, by outcome";
+            metrics.push(Metric::counter("writes", help, counter.get()).with_label("outcome", *name));
+        }
+        for (level, counter) in Durability::ALL.iter().zip(&self.asked) {
+            let help = "Writes taken from the queue, by the durability they asked for";
+            let metric = Metric::counter("writes_asked", help, counter.get());
+            metrics.push(metric.with_label("durability", level.name()));
+        }
+        for (level, counter) in Durability::ALL.iter().zip(&self.reached) {
+            let help = "Writes answered with the durability they reached";
+            let metric = Metric::counter("writes_reached", help, counter.get());
+            metrics.push(metric.with_label("durability", level.name()));
+        }
+        for (level, histogram) in Durability::ALL.iter().zip(&self.commits) {
+            let help =
+                "Time of a commit in the store, by the durability asked of it: of synced ones, the sync's";
+            let metric = Metric::new("commit_duration", help, histogram.value(SECOND));
+            metrics.push(metric.in_unit(MetricUnit::Seconds).with_label("durability", level.name()));
+        }
+        let help = "Time that writes waited in the queue before the committer took them";
+        let waits = Metric::new("queue_wait", help, self.queue_wait.value(SECOND));
+        let bytes = Metric::new(
+            "group_size",
+            "Bytes of keys and values of the writes judged as one group",
+            self.group_bytes.value(1.0),
+        );
+        metrics.extend([
+            waits.in_unit(MetricUnit::Seconds),
+            Metric::new("group_writes", "Writes judged as one group", self.group_writes.value(1.0)),
+            bytes.in_unit(MetricUnit::Bytes),
+            Metric::gauge(
+                "last_version",
+                "The version of the latest commit",
+                self.last_version.load(Ordering::Relaxed) as f64,
+            ),
+        ]);
+    }
+}
+
+impl ReadMeter {
+    fn metrics(&self, metrics: &mut Vec<Metric>) {
+        metrics.extend([
+            Metric::counter("cache_hits", "Keys looked up without waiting", self.cache_hits.get()),
+            Metric::counter(
+                "cache_misses",
+                "Keys whose look-up had to go to a blocking thread",
+                self.cache_misses.get(),
+            ),
+            Metric::counter("blocking_reads", "Reads sent to a blocking thread", self.blocking.get()),
+            Metric::counter(
+                "blocking_reads_refused",
+                "Reads refused because too many were waiting for a blocking thread",
+                self.refused.get(),
+            ),
+            Metric::counter("scans", "Scans opened", self.scans.get()),
+            Metric::counter(
+                "scans_refused",
+                "Scans refused because too many were open",
+                self.scans_refused.get(),
+            ),
+            Metric::counter(
+                "writes_refused",
+                "Writes refused because too many were waiting in the queue",
+                self.writes_refused.get(),
+            ),
+        ]);
+    }
+}
+
+impl<S: Store> Local<S> {
+    /// All that is counted, what stands now beside its limit, and what the store has to say.
+    pub(super) fn measured(&self) -> Vec<Metric> {
+        let mut metrics = Vec::with_capacity(64);
+        self.meter.reads.metrics(&mut metrics);
+        self.meter.writes.metrics(&mut metrics);
+        let limits = &self.info.limits;
+        let taken = |limit: usize, free: usize| limit.saturating_sub(free) as f64;
+        let queue = self.queue.level();
+        let bytes =
+            |name, help, value| Metric::new(name, help, MetricValue::Gauge(value)).in_unit(MetricUnit::Bytes);
+        metrics.extend([
+            Metric::gauge(
+                "accepts_writes",
+                "Whether writes are taken: 1, or 0 once the engine is closed or a commit has failed",
+                f64::from(u8::from(queue.accepts)),
+            ),
+            Metric::gauge("queue_writes", "Writes waiting to be taken", queue.writes as f64),
+            Metric::gauge(
+                "queue_writes_limit",
+                "The most writes that may wait",
+                limits.max_queued_writes as f64,
+            ),
+            bytes("queue_size", "Bytes of the writes waiting to be taken", queue.bytes as f64),
+            bytes(
+                "queue_size_limit",
+                "The most bytes of writes that may wait",
+                limits.max_queued_bytes as f64,
+            ),
+            Metric::gauge(
+                "blocking_reads_running",
+                "Reads on blocking threads now",
+                taken(BLOCKING_READS, self.reads.available_permits()),
+            ),
+            Metric::gauge(
+                "blocking_reads_running_limit",
+                "The most reads on blocking threads at once",
+                BLOCKING_READS as f64,
+            ),
+            Metric::gauge(
+                "blocking_reads_waiting",
+                "Reads waiting for a blocking thread now",
+                self.waiting_reads.load(Ordering::Relaxed) as f64,
+            ),
+            Metric::gauge(
+                "scans_open",
+                "Scans open now",
+                taken(limits.max_scans, self.scans.available_permits()),
+            ),
+            Metric::gauge("scans_open_limit", "The most scans open at once", limits.max_scans as f64),
+        ]);
+        if let Some(home) = &*self.home.load() {
+            metrics.extend(home.store.metrics());
+        }
+        metrics
+    }
+}

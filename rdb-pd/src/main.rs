@@ -1,0 +1,27 @@
+//! The FlareDB placement driver as a program: turns settings into an engine and serves a cluster's state.
+
+mod cli;
+
+use std::process::ExitCode;
+
+use rdb_engine_api::Limits;
+use rdb_pd::serve_on;
+use rdb_server::settings::Program;
+
+use crate::cli::Cli;
+
+fn main() -> ExitCode {
+    let program = Program::new("FLAREDB_PD_")
+        .default("listen", "127.0.0.1:7430")
+        .default("ops-listen", "127.0.0.1:7431")
+        .default("data-dir", "flaredb-pd-data")
+        .default("cache-size", "16MiB");
+    let cli: Cli = match program.load() {
+        Ok(cli) => cli,
+        Err(ended) => return ended,
+    };
+    let config = cli.config();
+    let server = config.server.clone();
+    let open = move || cli.engine.open(&Limits::default());
+    rdb_server::run_with(server, open, async |bound, engine| serve_on(bound, engine, config).await)
+}

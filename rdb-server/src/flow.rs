@@ -1,0 +1,134 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rdb_engine_api::{Error, ErrorKind, Result};
+use tokio::time::Instant;
+
+use crate::state::State;
+
+/// What goes on in one connection: how many requests it has, and which bytes of answers its client has not
+/// taken yet.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    state: Arc<State>,
+    began: Instant,
+    requests: AtomicUsize,
+    unsent: AtomicUsize,
+    /// When the last request ended, in milliseconds since the connection began.
+    rested: AtomicU64,
+    /// When the client last took something, or had nothing to take.
+    moved: AtomicU64,
+}
+
+/// Why a connection is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// No request for too long.
+    Idle,
+    /// An answer waits, and for too long nothing of it was taken.
+    Stalled,
+    /// Nothing of this; to be asked again then.
+    Fine(Instant),
+}
+
+impl Flow {
+    pub(crate) fn new(state: Arc<State>) -> Self {
+        Self {
+            state,
+            began: Instant::now(),
+            requests: AtomicUsize::new(0),
+            unsent: AtomicUsize::new(0),
+            rested: AtomicU64::new(0),
+            moved: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Takes room for bytes of an answer.
+    pub(crate) fn hold(&self, bytes: usize) -> Result<()> {
+        let limit = self.state.max_unsent_bytes_per_connection;
+        let before = self.unsent.fetch_add(bytes, Ordering::Relaxed);
+        if before == 0 {
+            self.moved.store(self.now(), Ordering::Relaxed);
+        }
+        if before.saturating_add(bytes) > limit {
+            self.unsent.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(Error::new(
+                ErrorKind::Exhausted,
+                "too many bytes of answers that this client does not take",
+            )
+            .with("limit", limit));
+        }
+        self.state.hold_answer(bytes).inspect_err(|_| {
+            self.unsent.fetch_sub(bytes, Ordering::Relaxed);
+        })
+    }
+
+    /// Gives it back.
+    pub(crate) fn let_go(&self, bytes: usize) {
+        self.unsent.fetch_sub(bytes, Ordering::Relaxed);
+        self.state.let_go_answer(bytes);
+        self.moved.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// Whether the connection is to be kept.
+    pub(crate) fn verdict(&self) -> Verdict {
+        let config = &self.state.config;
+        let idle = match self.requests.load(Ordering::Relaxed) {
+            0 => Self::due(&self.rested, config.idle_timeout),
+            _ => self.now().saturating_add(millis(config.idle_timeout)),
+        };
+        let stalled = match self.unsent.load(Ordering::Relaxed) {
+            0 => self.now().saturating_add(millis(config.stall_timeout)),
+            _ => Self::due(&self.moved, config.stall_timeout),
+        };
+        let now = self.now();
+        if stalled <= now {
+            return Verdict::Stalled;
+        }
+        if idle <= now {
+            return Verdict::Idle;
+        }
+        Verdict::Fine(self.began + Duration::from_millis(idle.min(stalled)))
+    }
+
+    fn due(since: &AtomicU64, patience: Duration) -> u64 {
+        since.load(Ordering::Relaxed).saturating_add(millis(patience))
+    }
+}
+
+/// Never zero, or the node would ask all the time.
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+/// A request of a connection, until all of its answer is on its way.
+#[derive(Debug)]
+pub(crate) struct Busy(Arc<Flow>);
+
+impl Busy {
+    pub(crate) fn new(flow: &Arc<Flow>) -> Self {
+        flow.requests.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(flow))
+    }
+
+    pub(crate) const fn flow(&self) -> &Arc<Flow> {
+        &self.0
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        // First: seen without requests, the connection must not look as if it had rested since the last one.
+        self.0.rested.store(self.0.now(), Ordering::Relaxed);
+        self.0.requests.fetch_sub(1, Ordering::Release);
+    }
+}

@@ -1,0 +1,74 @@
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
+use rdb_engine_api::Limits;
+
+use super::{Size, Time};
+
+/// What an engine's callers are held to (C14).
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Limits of the engine")]
+#[non_exhaustive]
+pub struct LimitArgs {
+    /// The longest value
+    #[arg(long, value_name = "SIZE", default_value_t = Size(Limits::default().max_value_bytes))]
+    max_value_size: Size,
+
+    /// The most bytes of a batch, keys and values together
+    #[arg(long, value_name = "SIZE", default_value_t = Size(Limits::default().max_batch_bytes))]
+    max_batch_size: Size,
+
+    /// The most conditions and operations of a batch together
+    #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().max_batch_len, value_parser = number())]
+    max_batch_len: usize,
+
+    /// The most keys of one read of many
+    #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().max_get_many_keys, value_parser = number())]
+    max_get_many_keys: usize,
+
+    /// The most writes waiting to be committed
+    #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().max_queued_writes, value_parser = number())]
+    max_queued_writes: usize,
+
+    /// The most bytes of writes waiting to be committed
+    #[arg(long, value_name = "SIZE", default_value_t = Size(Limits::default().max_queued_bytes))]
+    max_queued_size: Size,
+
+    /// The most reads waiting for a place among those that may block on a disk
+    #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().max_waiting_reads, value_parser = number())]
+    max_waiting_reads: usize,
+
+    /// The most scans open at once, up to 384
+    #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().max_scans, value_parser = number())]
+    max_scans: usize,
+
+    /// How long a scan may wait for its reader
+    #[arg(long, value_name = "TIME", default_value_t = Time(Limits::default().scan_idle))]
+    scan_idle: Time,
+}
+
+/// A number above 0.
+pub(super) fn number() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
+}
+
+impl LimitArgs {
+    /// The limits, as an engine is opened with.
+    pub fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        limits.max_value_bytes = self.max_value_size.0;
+        limits.max_batch_bytes = self.max_batch_size.0;
+        limits.max_batch_len = self.max_batch_len;
+        limits.max_get_many_keys = self.max_get_many_keys;
+        limits.max_queued_writes = self.max_queued_writes;
+        limits.max_queued_bytes = self.max_queued_size.0;
+        limits.max_waiting_reads = self.max_waiting_reads;
+        limits.max_scans = self.max_scans;
+        limits.scan_idle = self.scan_idle.0;
+        limits
+    }
+
+    /// The longest message that a node needs for these limits, in bytes.
+    pub fn max_message_bytes(&self) -> usize {
+        rdb_proto::max_message_bytes(&self.limits())
+    }
+}

@@ -1,0 +1,11 @@
+//! The program as an operator meets it: settings, what it prints, signals, exit codes.
+#![allow(clippy::unwrap_used)] // also in helpers, which clippy does not take for tests
+
+mod configuration;
+mod deploy;
+mod harness;
+mod life;
+mod logs;
+mod pages;
+mod systemd;
+mod usage;
