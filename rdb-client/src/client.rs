@@ -20,6 +20,7 @@ use crate::builder::ClientBuilder;
 use crate::call::{Deadline, Tell, attempt, repeat};
 use crate::dialer::Dialer;
 use crate::node::{Health, NodeStatus};
+use crate::restore::Upload;
 use crate::retry::RetryPolicy;
 use crate::scan::{ScanParts, malformed};
 use crate::wire::Wire;
@@ -285,9 +286,20 @@ impl Engine for Client {
         Err(Error::new(ErrorKind::Unsupported, "client does not carry sessions"))
     }
 
-    /// Not carried over the wire yet (C18).
-    async fn restore(&self, _view: View<EntryStream>) -> Result<Commit> {
-        Err(Error::new(ErrorKind::Unsupported, "client does not carry restores"))
+    /// Sends a view to the node, which restores it. Never repeated: the view is read only once.
+    ///
+    /// The timeout bounds each step and not the whole, and it is no shorter than the node's own patience
+    /// with a stream, [`scan_idle`](rdb_engine_api::Limits::scan_idle).
+    async fn restore(&self, view: View<EntryStream>) -> Result<Commit> {
+        if !self.shared.info.capabilities.restore {
+            return Err(Error::new(ErrorKind::Unsupported, "node's engine has no restore"));
+        }
+        let _counted = self.shared.writes.token();
+        let mut kv = self.kv(self.wire()?);
+        let upload = Upload::new(self.shared.closing.clone());
+        let messages = upload.messages(view);
+        let patience = self.timeout.max(self.shared.info.limits.scan_idle);
+        upload.answered(patience, async move { kv.restore(messages).await }).await
     }
 
     /// Waits for the writes of this client and its clones, ends their scans, and lets the connection go.

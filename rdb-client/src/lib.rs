@@ -94,6 +94,7 @@ mod handshake;
 mod node;
 mod pd;
 mod request;
+mod restore;
 mod retry;
 mod scan;
 mod stream;

@@ -7,10 +7,11 @@ use rdb_engine_api::{Batch, Engine, Error, ErrorKind, Key, Outcome, Record, Resu
 use rdb_proto::kv::v1;
 use rdb_proto::kv::v1::kv_server::Kv;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::deadline::Deadline;
-use crate::gate::unary;
+use crate::gate::{unary, upload};
+use crate::restore;
 use crate::scan;
 
 /// The service `flaredb.kv.v1.Kv` over an engine.
@@ -123,6 +124,14 @@ impl<E: Engine + ?Sized> Kv for KvService<E> {
 
     async fn scan(&self, request: Request<v1::ScanRequest>) -> Result<Response<Self::ScanStream>, Status> {
         scan::open(&*self.engine, &self.scans, request).await.map(Response::new)
+    }
+
+    async fn restore(
+        &self,
+        request: Request<Streaming<v1::RestoreRequest>>,
+    ) -> Result<Response<v1::RestoreResponse>, Status> {
+        let work = async |messages, _| Ok(restore::restore(&*self.engine, messages).await?.into());
+        upload(request, work).await
     }
 }
 

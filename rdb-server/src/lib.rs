@@ -50,6 +50,7 @@ mod ops;
 mod outgoing;
 mod process_metrics;
 mod reload;
+mod restore;
 mod run;
 mod scan;
 mod server;

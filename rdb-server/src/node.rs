@@ -10,13 +10,13 @@ use rdb_proto::kv::v1::node_server::{self, NodeServer};
 use tonic::service::Routes;
 
 use crate::kv::KvService;
-use crate::method::Method;
+use crate::method::{Method, Reception};
 use crate::node_service::NodeService;
 use crate::server::{Bound, Server, Services};
 use crate::{EngineMetrics, NodeConfig};
 
 /// The methods of a node.
-const METHODS: [Method; 9] = [
+const METHODS: [Method; 10] = [
     Method::read("/flaredb.kv.v1.Kv/Get", "get"),
     Method::read("/flaredb.kv.v1.Kv/GetMany", "get_many"),
     Method::write("/flaredb.kv.v1.Kv/Put", "put"),
@@ -24,6 +24,7 @@ const METHODS: [Method; 9] = [
     Method::write("/flaredb.kv.v1.Kv/CompareAndSwap", "compare_and_swap"),
     Method::write("/flaredb.kv.v1.Kv/Write", "write"),
     Method::read("/flaredb.kv.v1.Kv/Scan", "scan"),
+    Method::write("/flaredb.kv.v1.Kv/Restore", "restore").received(Reception::Upload),
     Method::read("/flaredb.kv.v1.Node/Info", "info"),
     Method::read("/flaredb.kv.v1.Node/Status", "status"),
 ];

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tracing_subscriber::EnvFilter;
 
 use crate::service::{Bound, Server};
-use crate::{Node, NodeConfig, serve_on, systemd};
+use crate::{Node, NodeConfig, raise_descriptor_limit, serve_on, systemd};
 
 /// Is the whole of a node's program: opens an engine, serves it, and ends in order at SIGTERM or Ctrl-C. What it
 /// returns is for `main` to return at once.
@@ -94,6 +94,9 @@ pub fn run_with<S: Serving>(
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .try_init();
+    if let Err(error) = raise_descriptor_limit() {
+        tracing::warn!(error = error.report(), "going on with the limit as it is");
+    }
     let runtime = runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -1,7 +1,6 @@
 //! The commands that ask a placement driver, and those that go by TLS.
 
 // The SDK's tests need the rest of it.
-#[allow(dead_code)]
 #[path = "../../../rdb-client/tests/fake/mod.rs"]
 mod fake;
 

@@ -1,5 +1,7 @@
 //! A node that does as it is told: it hangs, fails, lies, and breaks connections.
 
+#![allow(dead_code)] // each test gives other orders
+
 pub(crate) mod certificates;
 pub(crate) mod pd;
 pub(crate) mod relay;
@@ -8,17 +10,18 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
 use parking_lot::Mutex;
-use rdb_client::{Client, ClientBuilder, Commit, Durability, EngineInfo, Error, Outcome, Version};
+use rdb_client::{Client, ClientBuilder, Commit, Durability, EngineInfo, Error, ErrorKind, Outcome, Version};
 use rdb_proto::kv::v1::{self, kv_server, node_server};
 use rdb_proto::to_status;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 /// What the node does with a request.
 #[derive(Clone, Debug)]
@@ -64,6 +67,7 @@ struct Orders {
     request_ids: Mutex<Vec<Option<String>>>,
     waits: Mutex<Vec<Option<u64>>>,
     scans_open: Arc<()>,
+    restores: AtomicUsize,
     /// Breaks the connections of the present.
     cut: Mutex<CancellationToken>,
 }
@@ -79,6 +83,7 @@ impl Fake {
             request_ids: Mutex::default(),
             waits: Mutex::default(),
             scans_open: Arc::default(),
+            restores: AtomicUsize::new(0),
             cut: Mutex::default(),
         });
         let stop = CancellationToken::new();
@@ -151,6 +156,11 @@ impl Fake {
     /// The waits that writes told, in milliseconds.
     pub(crate) fn waits(&self) -> Vec<Option<u64>> {
         self.orders.waits.lock().clone()
+    }
+
+    /// How many restores have begun.
+    pub(crate) fn restores(&self) -> usize {
+        self.orders.restores.load(Ordering::SeqCst)
     }
 
     /// How many scans the node has open.
@@ -266,6 +276,27 @@ impl kv_server::Kv for Service {
             let _ = &open;
         }))))
     }
+
+    /// What was ordered happens when the end has come.
+    async fn restore(
+        &self,
+        mut request: Request<Streaming<v1::RestoreRequest>>,
+    ) -> Result<Response<v1::RestoreResponse>, Status> {
+        self.0.restores.fetch_add(1, Ordering::SeqCst);
+        read_to_end(request.get_mut()).await?;
+        let commit = Commit { version: Version::MIN, durability: Durability::Synced };
+        self.act("restore", &request, || commit.into()).await
+    }
+}
+
+/// Reads a restore until its client sends its end, or nothing more.
+async fn read_to_end(messages: &mut Streaming<v1::RestoreRequest>) -> Result<(), Status> {
+    while let Some(message) = messages.message().await? {
+        if let rdb_proto::ScanPart::End { .. } = message.try_into().unwrap() {
+            return Ok(());
+        }
+    }
+    Err(to_status(&Error::new(ErrorKind::Unavailable, "restore was cut short")))
 }
 
 #[tonic::async_trait]
@@ -274,6 +305,7 @@ impl node_server::Node for Service {
         let mut info = EngineInfo::new("fake", 1, Durability::Synced);
         info.capabilities.watch = true;
         info.capabilities.expiry = true;
+        info.capabilities.restore = true;
         Ok(Response::new(v1::InfoResponse {
             engine: Some((&info).into()),
             server_version: "0.0.0".into(),

@@ -145,7 +145,7 @@ impl pd_server::Pd for Service {
         &self,
         request: Request<v1::RegisterRequest>,
     ) -> Result<Response<v1::RegisterResponse>, Status> {
-        let v1::RegisterRequest { cluster_id, store_id, info, .. } = request.into_inner();
+        let v1::RegisterRequest { cluster_id, store_id, info, token: _ } = request.into_inner();
         if cluster_id != 0 && cluster_id != self.0.cluster_id {
             let error = Error::new(ErrorKind::InvalidArgument, "store belongs to another cluster");
             return Err(to_status(&error));
@@ -167,7 +167,7 @@ impl pd_server::Pd for Service {
         match stores.iter_mut().find(|store| store.store_id == request.store_id) {
             Some(store) => store.state = request.activity,
             None => {
-                let error = Error::new(ErrorKind::InvalidArgument, "store is not known");
+                let error = Error::new(ErrorKind::Unavailable, "store has to register first");
                 return Err(to_status(&error));
             }
         }

@@ -15,6 +15,7 @@ impl From<&EngineInfo> for v1::EngineInfo {
                 expiry: info.capabilities.expiry,
                 watch: info.capabilities.watch,
                 sessions: info.capabilities.sessions,
+                restore: info.capabilities.restore,
             }),
             best_durability: v1::Durability::from(info.best_durability).into(),
             default_durability: v1::Durability::from(info.default_durability).into(),
@@ -35,6 +36,7 @@ impl TryFrom<v1::EngineInfo> for EngineInfo {
         capabilities.expiry = declared.expiry;
         capabilities.watch = declared.watch;
         capabilities.sessions = declared.sessions;
+        capabilities.restore = declared.restore;
         converted.capabilities = capabilities;
         converted.limits = info.limits.ok_or_else(|| malformed("limits"))?.into();
         Ok(converted)

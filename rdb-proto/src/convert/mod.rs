@@ -3,10 +3,11 @@
 mod info;
 mod read;
 mod record;
+mod restore;
 mod scan;
 mod write;
 
-pub use scan::ScanPart;
+pub use scan::{ScanPart, cut_chunk};
 
 use rdb_engine_api::{Error, ErrorKind, Version};
 

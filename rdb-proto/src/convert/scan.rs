@@ -5,6 +5,7 @@ use rdb_engine_api::{Direction, Entry, Error, ErrorKind, KeyRange, Projection, S
 
 use super::{answered_version, malformed, missing};
 use crate::kv::v1::{self, scan_request::Range, scan_response as wire};
+use crate::{OVERHEAD_PER_ITEM, SCAN_CHUNK_BYTES};
 
 /// A part of a scan's answer. One `Start` comes first, one `End` last; a stream without `End` was cut short
 /// (C8).
@@ -49,6 +50,26 @@ impl TryFrom<v1::ScanResponse> for ScanPart {
             None => Err(malformed("part")),
         }
     }
+}
+
+/// Cuts an engine's chunk into those of messages. Engines know nothing of messages.
+pub fn cut_chunk(chunk: Vec<Entry>) -> impl Iterator<Item = Vec<Entry>> {
+    let mut entries = chunk.into_iter().peekable();
+    std::iter::from_fn(move || {
+        let mut part = Vec::new();
+        let mut bytes = 0;
+        while let Some(entry) =
+            entries.next_if(|entry| part.is_empty() || bytes + size(entry) <= SCAN_CHUNK_BYTES)
+        {
+            bytes += size(&entry);
+            part.push(entry);
+        }
+        (!part.is_empty()).then_some(part)
+    })
+}
+
+fn size(entry: &Entry) -> usize {
+    OVERHEAD_PER_ITEM + entry.key.len() + entry.record.as_ref().map_or(0, |record| record.value.len())
 }
 
 impl From<Scan> for v1::ScanRequest {
@@ -183,5 +204,26 @@ mod tests {
         for answer in [v1::ScanResponse::default(), empty] {
             assert_eq!(ScanPart::try_from(answer).unwrap_err().kind(), ErrorKind::Internal);
         }
+    }
+
+    fn entry(bytes: usize) -> Entry {
+        let record = Record::new(vec![7; bytes].into(), Version::MIN);
+        Entry::new(Key::new("k").unwrap(), Some(record))
+    }
+
+    #[test]
+    fn a_chunk_is_cut_into_messages_in_order_and_without_loss() {
+        let most = SCAN_CHUNK_BYTES;
+        let sizes = [1, most, 5, most / 2, most / 3, most * 3, 1];
+        let parts: Vec<Vec<usize>> = cut_chunk(sizes.map(entry).into())
+            .map(|part| part.iter().map(|entry| size(entry) - 1 - OVERHEAD_PER_ITEM).collect())
+            .collect();
+        let [a, b, c, d, e, f, g] = sizes;
+        assert_eq!(parts, [vec![a], vec![b], vec![c, d, e], vec![f], vec![g]]);
+    }
+
+    #[test]
+    fn an_empty_chunk_makes_no_message() {
+        assert_eq!(cut_chunk(Vec::new()).count(), 0);
     }
 }

@@ -180,7 +180,7 @@ impl From<Commit> for v1::Commit {
     }
 }
 
-fn to_commit(commit: v1::Commit) -> Result<Commit, Error> {
+pub(super) fn to_commit(commit: v1::Commit) -> Result<Commit, Error> {
     let version = answered_version(commit.version)?;
     Ok(Commit { version, durability: answered_durability(commit.durability)? })
 }

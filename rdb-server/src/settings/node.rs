@@ -63,7 +63,17 @@ pub struct NodeArgs {
     #[arg(help_heading = "Limits")]
     max_in_flight_size: Size,
 
-    /// The most connections at once
+    /// The most bytes of answers at once that were sent and that clients have not taken
+    #[arg(long, value_name = "SIZE", default_value_t = Size(NodeConfig::default().max_unsent_bytes))]
+    #[arg(help_heading = "Limits")]
+    max_unsent_size: Size,
+
+    /// The most of them in one connection
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    #[arg(default_value_t = Size(NodeConfig::default().max_unsent_bytes_per_connection))]
+    max_unsent_size_per_connection: Size,
+
+    /// The most connections at once; fewer where the process may not have so many files open
     #[arg(long, value_name = "NUMBER", default_value_t = NodeConfig::default().max_connections)]
     #[arg(value_parser = number(), help_heading = "Limits")]
     max_connections: usize,
@@ -92,6 +102,11 @@ pub struct NodeArgs {
     #[arg(long, value_name = "TIME", default_value_t = Time(NodeConfig::default().idle_timeout))]
     #[arg(help_heading = "Times")]
     idle_timeout: Time,
+
+    /// How long a client may take nothing of the answers that wait for it
+    #[arg(long, value_name = "TIME", default_value_t = Time(NodeConfig::default().stall_timeout))]
+    #[arg(help_heading = "Times")]
+    stall_timeout: Time,
 
     /// How long a connection may be silent before it is asked for a sign of life
     #[arg(long, value_name = "TIME", default_value_t = Time(NodeConfig::default().keepalive_interval))]
@@ -127,6 +142,7 @@ impl NodeArgs {
             request_timeout: self.request_timeout.0,
             handshake_timeout: self.handshake_timeout.0,
             idle_timeout: self.idle_timeout.0,
+            stall_timeout: self.stall_timeout.0,
             keepalive_interval: self.keepalive_interval.0,
             keepalive_timeout: self.keepalive_timeout.0,
             max_connections: self.max_connections,
@@ -134,6 +150,8 @@ impl NodeArgs {
             max_streams_per_connection: self.max_streams_per_connection,
             max_in_flight: self.max_in_flight,
             max_in_flight_bytes: self.max_in_flight_size.0,
+            max_unsent_bytes: self.max_unsent_size.0,
+            max_unsent_bytes_per_connection: self.max_unsent_size_per_connection.0,
             drain_timeout: self.drain_timeout.0,
             flush_timeout: self.flush_timeout.0,
         }
