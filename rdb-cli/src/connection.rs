@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ArgMatches;
+use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use rdb_client::{Client, Pd, Pem, RetryPolicy, TlsConfig};
 
@@ -73,7 +74,15 @@ pub(crate) struct Connection {
 #[derive(Debug, clap::Args)]
 struct Tls {
     /// Use TLS, as https:// before an address does, and trust the system's authorities
-    #[arg(id = "tls", long = "tls", global = true, env = "FLAREDB_TLS", hide_env_values = true, help_heading = GLOBAL)]
+    #[arg(
+        id = "tls",
+        long = "tls",
+        global = true,
+        env = "FLAREDB_TLS",
+        hide_env_values = true,
+        help_heading = GLOBAL,
+        value_parser = FalseyValueParser::new()
+    )]
     wanted: bool,
 
     /// Use TLS, and trust the authorities in this PEM file

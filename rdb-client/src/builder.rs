@@ -114,7 +114,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How long connecting may take, all endpoints together (3 s); never longer than a request may.
+    /// How long connecting may take, all endpoints together (3 s); never longer than a request may. The first
+    /// time, a placement driver may take as long again.
     #[must_use]
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;

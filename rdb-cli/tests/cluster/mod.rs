@@ -140,6 +140,12 @@ async fn tls_is_asked_for_by_flags_and_variables() {
     let ran = rdb_in(("FLAREDB_TLS_KEY", &key), &line).await;
     assert_eq!(ran.code, 0, "{}", ran.err);
 
+    // To the node itself, which is in plain text; a system may trust no authority at all.
+    for (value, code) in [("1", 2), ("0", 0), ("", 0)] {
+        let ran = rdb_in(("FLAREDB_TLS", value), &format!("--endpoints {} health", shell.endpoint)).await;
+        assert_eq!(ran.code, code, "{value}: {}", ran.err);
+    }
+
     for (line, code, said) in [
         (line, 2, "--tls-cert and --tls-key go together"),
         (format!("{to} health"), 5, "server wants a client certificate"),
