@@ -4,6 +4,7 @@
 mod arrival;
 mod double;
 mod drain;
+mod exposition;
 mod harness;
 mod limits;
 mod operations;
