@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rdb_client::{
-    ChangeStream, Commit, EngineInfo, EntryStream, Error, Op, Record, Scan, Session, SessionOptions, View,
-    Watch,
+    ChangeStream, Commit, EngineInfo, EntryStream, Error, Metric, Op, Record, Scan, Session, SessionOptions,
+    View, Watch,
 };
 
 use super::*;
