@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use rdb_engine_api::{
-    Cached, ChangeSet, DataDirectory, Durability, Error, ErrorKind, Limits, LocalOptions, Metric, Result, Row,
-    Rows, Snapshot, Space, Span, Store, StoreInfo,
+    Cached, ChangeSet, DataDirectory, Durability, Error, ErrorKind, Limits, LocalOptions, Metric, Result,
+    Row, Rows, Snapshot, Space, Span, Store, StoreInfo,
 };
 use redb::{Builder, Database, OwnedAccessGuard, ReadOnlyTable, ReadableDatabase as _, TableDefinition};
 

@@ -5,6 +5,7 @@ mod arrival;
 mod certificates;
 mod double;
 mod drain;
+mod exposition;
 mod harness;
 mod limits;
 mod operations;

@@ -81,11 +81,12 @@ fn names(scrape: &Scrape) -> Names {
 /// On every engine.
 async fn exported() -> Names {
     let (sled, rocks) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let mut names = names(&scrape(rdb_engine_mem::open(&MemConfig::default()).unwrap()).await);
-    names.extend(self::names(&scrape(rdb_engine_sled::open(&SledConfig::new(sled.path())).unwrap()).await));
-    names
-        .extend(self::names(&scrape(rdb_engine_rocks::open(&RocksConfig::new(rocks.path())).unwrap()).await));
-    names
+    let scrapes = [
+        scrape(rdb_engine_mem::open(&MemConfig::default()).unwrap()).await,
+        scrape(rdb_engine_sled::open(&SledConfig::new(sled.path())).unwrap()).await,
+        scrape(rdb_engine_rocks::open(&RocksConfig::new(rocks.path())).unwrap()).await,
+    ];
+    scrapes.iter().flat_map(names).collect()
 }
 
 fn without_elsewhere(names: &Names) -> Names {
