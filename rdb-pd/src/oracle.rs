@@ -15,8 +15,6 @@ use crate::window::{Claimed, Window};
 
 /// How often an opening tries again that another driver, or an unknown outcome, has got in the way of.
 const OPENINGS: usize = 8;
-/// For how many extensions a request waits that does not fit into what is left.
-const EXTENSIONS: usize = 3;
 
 /// How an [`Oracle`] behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,8 +81,8 @@ impl OracleOptions {
 #[derive(Debug)]
 pub struct Oracle {
     shared: Arc<Shared>,
-    /// Changes with every try to extend the window; closed where there will be no more.
-    tries: watch::Receiver<()>,
+    /// What the last look at the window came to; closed where there will be no more.
+    looks: watch::Receiver<Look>,
     extending: JoinHandle<()>,
 }
 
@@ -138,7 +136,7 @@ impl Oracle {
                 trouble: None,
                 is_lost: false,
             };
-            let (tell, tries) = watch::channel(());
+            let (tell, looks) = watch::channel(Look::Enough);
             let shared = Arc::new(Shared {
                 clock,
                 window_ms,
@@ -149,7 +147,7 @@ impl Oracle {
             });
             shared.observe();
             let extending = tokio::spawn(extend(Arc::clone(&shared), window, tell));
-            return Ok(Self { shared, tries, extending });
+            return Ok(Self { shared, looks, extending });
         }
         Err(Error::new(
             ErrorKind::Unavailable,
@@ -189,15 +187,15 @@ impl Oracle {
 
     async fn wait_and_take(&self, count: u64) -> Result<Range<u64>> {
         let deadline = Instant::now() + self.shared.patience;
-        let mut tries = self.tries.clone();
-        for _ in 0..EXTENSIONS {
-            // Before the look at the window, so that no try in between is missed.
-            tries.borrow_and_update();
+        let mut looks = self.looks.clone();
+        loop {
+            // Before our own look at the window, so that none of the others is missed in between.
+            looks.borrow_and_update();
             if let Some(range) = self.shared.take(count)? {
                 return Ok(range);
             }
             self.shared.wanted.notify_one();
-            match timeout_at(deadline, tries.changed()).await {
+            match timeout_at(deadline, looks.changed()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => {
                     // Over where the row is lost, which `take` reports.
@@ -212,11 +210,18 @@ impl Oracle {
             if let Some(range) = self.shared.take(count)? {
                 return Ok(range);
             }
-            if let Some(trouble) = self.shared.hand.lock().trouble.clone() {
-                return Err(trouble);
+            let look = *looks.borrow();
+            match look {
+                // Others were faster: it is worth another wait.
+                Look::Enough | Look::Extended => {}
+                Look::Short => return Err(self.shared.short_of_time()),
+                Look::Failed => {
+                    if let Some(trouble) = self.shared.hand.lock().trouble.clone() {
+                        return Err(trouble);
+                    }
+                }
             }
         }
-        Err(self.shared.short_of_time())
     }
 }
 
@@ -224,6 +229,25 @@ impl Drop for Oracle {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// What a look at the window came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// It was long enough.
+    Enough,
+    /// It was short, and now it is not.
+    Extended,
+    /// It is short, and too little time has passed to extend it.
+    Short,
+    /// It is short, and could not be extended.
+    Failed,
+}
+
+/// Where the window is to end.
+enum Due {
+    Stays(Look),
+    At(u64),
 }
 
 /// What requests and the extending task share.
@@ -272,13 +296,12 @@ impl Shared {
         Ok(Some(first..next))
     }
 
-    /// Where the window is to end; none where it is long enough, or cannot be longer for now.
-    fn due(&self) -> Result<Option<u64>> {
+    fn due(&self) -> Result<Due> {
         let now_ms = wall_ms(&*self.clock)?;
         let hand = self.hand.lock();
         let at_ms = now_ms.max(ms_of(hand.next));
         if hand.end_ms.saturating_sub(at_ms) > self.window_ms / 2 {
-            return Ok(None);
+            return Ok(Due::Stays(Look::Enough));
         }
         let passed = self.clock.monotonic().saturating_sub(hand.extended_at).as_millis();
         let passed_ms = u64::try_from(passed).unwrap_or(u64::MAX);
@@ -289,10 +312,11 @@ impl Shared {
         let end_ms = by_clock.max(by_demand).min(MAX_MS);
         // A write for less would not be worth it, but for the very last.
         let is_worth_it = end_ms == MAX_MS || end_ms >= hand.end_ms + self.window_ms / 4;
-        Ok((end_ms > hand.end_ms && is_worth_it).then_some(end_ms))
+        let is_longer = end_ms > hand.end_ms && is_worth_it;
+        Ok(if is_longer { Due::At(end_ms) } else { Due::Stays(Look::Short) })
     }
 
-    fn extended(&self, end_ms: u64) {
+    fn extended(&self, end_ms: u64) -> Look {
         let mut hand = self.hand.lock();
         hand.end_ms = end_ms;
         hand.extended_at = self.clock.monotonic();
@@ -302,9 +326,10 @@ impl Shared {
         if recovered {
             tracing::info!("window of timestamps is being extended again");
         }
+        Look::Extended
     }
 
-    fn failed(&self, error: Error) {
+    fn failed(&self, error: Error) -> Look {
         self.metrics.failures.inc();
         let kind = match error.kind() {
             kind @ (ErrorKind::Closed | ErrorKind::Corrupt | ErrorKind::Internal) => kind,
@@ -316,6 +341,7 @@ impl Shared {
         if self.hand.lock().trouble.replace(error).is_none() {
             tracing::warn!(error = report, "timestamps will run out");
         }
+        Look::Failed
     }
 
     fn short_of_time(&self) -> Error {
@@ -336,7 +362,7 @@ impl Shared {
 /// Keeps the window ahead of the clock and of what is given, until its row is lost.
 ///
 /// A task of its own, so that no request that is given up leaves a claim half made.
-async fn extend(shared: Arc<Shared>, mut window: Window, tell: watch::Sender<()>) {
+async fn extend(shared: Arc<Shared>, mut window: Window, tell: watch::Sender<Look>) {
     // Two tries before a window that is half used has run out.
     let mut ticks = interval(Duration::from_millis(shared.window_ms / 4));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -345,30 +371,25 @@ async fn extend(shared: Arc<Shared>, mut window: Window, tell: watch::Sender<()>
             _ = ticks.tick() => {}
             () = shared.wanted.notified() => {}
         }
-        let claimed = match shared.due() {
-            Ok(Some(end_ms)) => window.claim(end_ms).await,
-            Ok(None) => {
-                shared.observe();
-                // Whoever waits learns that there is nothing to wait for.
-                tell.send_replace(());
-                continue;
-            }
-            Err(error) => Err(error),
-        };
-        match claimed {
-            Ok(Claimed::Ours { end_ms }) => shared.extended(end_ms),
-            Ok(Claimed::NotYet) => {
-                shared.failed(Error::new(ErrorKind::Unavailable, "claim was not applied"));
-            }
-            Ok(Claimed::Lost) => {
-                tracing::error!("another placement driver gives timestamps now; this one gives no more");
-                shared.hand.lock().is_lost = true;
-                return;
-            }
+        let look = match shared.due() {
+            Ok(Due::Stays(look)) => look,
+            Ok(Due::At(end_ms)) => match window.claim(end_ms).await {
+                Ok(Claimed::Ours { end_ms }) => shared.extended(end_ms),
+                Ok(Claimed::NotYet) => {
+                    shared.failed(Error::new(ErrorKind::Unavailable, "claim was not applied"))
+                }
+                Ok(Claimed::Lost) => {
+                    tracing::error!("another placement driver gives timestamps now; this one gives no more");
+                    shared.hand.lock().is_lost = true;
+                    return;
+                }
+                Err(error) => shared.failed(error),
+            },
             Err(error) => shared.failed(error),
-        }
+        };
         shared.observe();
-        tell.send_replace(());
+        // Whoever waits is told, also that there is nothing to wait for.
+        tell.send_replace(look);
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use rdb_engine_api::{
-    Batch, ChangeStream, Commit, Engine, EngineInfo, EntryStream, Error, ErrorKind, Key, Metric, Outcome,
-    Record, Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
+    Batch, ChangeStream, Commit, Durability, Engine, EngineInfo, EntryStream, Error, ErrorKind, Key, Metric,
+    Outcome, Record, Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
 };
 use tokio::sync::Notify;
 
@@ -36,6 +36,8 @@ pub(crate) struct Double {
     faults: Mutex<VecDeque<Fault>>,
     late: Mutex<Vec<Batch>>,
     pub(crate) reads_fail: Mutex<bool>,
+    /// The durability that each write has asked for.
+    pub(crate) asked: Mutex<Vec<Option<Durability>>>,
     /// Told when a write hangs.
     pub(crate) hanging: Notify,
     pub(crate) release: Notify,
@@ -48,6 +50,7 @@ impl Double {
             faults: Mutex::default(),
             late: Mutex::default(),
             reads_fail: Mutex::default(),
+            asked: Mutex::default(),
             hanging: Notify::new(),
             release: Notify::new(),
         })
@@ -95,6 +98,7 @@ impl Engine for Double {
     }
 
     async fn write(&self, batch: Batch, options: WriteOptions) -> Result<Outcome> {
+        self.asked.lock().push(options.durability);
         let unknown = || Err(Error::new(ErrorKind::Unknown, "told to"));
         let fault = self.faults.lock().pop_front();
         match fault {

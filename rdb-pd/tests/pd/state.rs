@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rdb_engine_api::{EngineExt as _, ErrorKind, Key, Result};
+use rdb_engine_api::{Engine, EngineExt as _, ErrorKind, Key, Result};
 use rdb_pd::{PdConfig, serve};
 use rdb_proto::pd::v1;
 
-use crate::harness::{answer, clock, mem, row, served};
+use crate::double::Double;
+use crate::harness::{HOUR, answer, clock, mem, row, served, until};
 
 async fn refusal(rows: &[(&str, &[u8])]) -> Result<()> {
     let engine = mem();
@@ -82,4 +83,20 @@ async fn state_that_makes_no_sense_is_corrupt() {
     ] {
         assert_eq!(refusal(rows).await.unwrap_err().kind(), ErrorKind::Corrupt, "{rows:?}");
     }
+}
+
+#[tokio::test]
+async fn every_write_asks_for_the_best_durability() {
+    let double = Double::new();
+    let engine: Arc<dyn Engine> = Arc::clone(&double) as _;
+    let clock = clock();
+    let mut served = served(&engine, &clock).await;
+    let info = v1::StoreInfo { address: "a:1".to_owned(), ..Default::default() };
+    let request = v1::RegisterRequest { info: Some(info), ..Default::default() };
+    answer(served.client.register(request).await).unwrap();
+    answer(served.client.allocate_ids(v1::AllocateIdsRequest { count: 1 }).await).unwrap();
+    clock.advance(HOUR);
+    until("an extension", async || double.asked.lock().len() >= 5).await;
+    let asked = double.asked.lock().clone();
+    assert!(asked.iter().all(|asked| *asked == Some(engine.info().best_durability)), "{asked:?}");
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::stream;
-use rdb_engine_api::{Engine, ErrorKind};
+use rdb_engine_api::{Clock as _, Engine, ErrorKind};
 use rdb_proto::pd::v1::{TimestampsRequest, TimestampsResponse};
 use rdb_proto::{Call, from_status};
 use tokio::sync::mpsc;
@@ -113,4 +113,14 @@ async fn it_ends_in_order_under_an_open_stream_and_goes_on_above() {
     pd.driver.shutdown().await.unwrap();
     let status = timeout(PATIENCE, answers.next()).await.unwrap().unwrap().unwrap_err();
     assert_eq!(from_status(&status, Call::Read).kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn the_metrics_tell_how_far_they_are_ahead_of_the_clock() {
+    let clock = clock();
+    let mut pd = served(&mem(), &clock).await;
+    clock.set_wall(clock.wall() - HOUR);
+    assert_eq!(ask(&mut pd, vec![1]).await.1, None);
+    let line = "flaredb_pd_timestamps_ahead_seconds 3600";
+    until(line, async || metrics(pd.driver.ops_addr()).await.contains(line)).await;
 }
