@@ -29,26 +29,16 @@ pub(crate) fn scrape(headers: &HeaderMap, state: &State) -> Result<(String, &'st
     Ok((classic(&metrics), CLASSIC))
 }
 
-/// What nobody counts: the process, whether the node is ready, and what it is held to.
+/// What nobody counts: the process, and whether requests are taken.
 fn standing(state: &State) -> Registry {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(ProcessMetrics));
-    let config = &state.config;
-    let ready = state.readiness() == Readiness::Ready;
-    let gauges = [
-        (
-            "ready",
-            "Whether requests are taken: 1, or 0 while shutting down or with its engine closed",
-            ready as usize,
-        ),
-        ("requests_in_flight_limit", "The most requests in flight", config.max_in_flight),
-        ("request_bytes_in_flight_limit", "The most bytes of requests in flight", config.max_in_flight_bytes),
-        ("connections_open_limit", "The most connections to the gRPC address", config.max_connections),
-    ];
-    let ours = registry.sub_registry_with_prefix("flaredb");
-    for (name, help, value) in gauges {
-        ours.register(name, help, ConstGauge::new(value as f64));
-    }
+    let ready = if state.readiness() == Readiness::Ready { 1.0 } else { 0.0 };
+    registry.sub_registry_with_prefix("flaredb").register(
+        "ready",
+        "Whether requests are taken: 1, or 0 while shutting down or with its engine closed",
+        ConstGauge::new(ready),
+    );
     registry
 }
 

@@ -47,7 +47,7 @@ async fn what_the_engine_the_process_and_the_limits_say_is_there() {
     let (_, text) = http(served.node.ops_addr(), "GET", "/metrics").await;
     for line in [
         "flaredb_ready 1.0",
-        "flaredb_requests_in_flight_limit 7.0",
+        "flaredb_limit{name=\"max_in_flight\"} 7.0",
         "flaredb_engine_accepts_writes 1.0",
         "flaredb_engine_writes_total{outcome=\"committed\"} 1.0",
         "flaredb_engine_group_writes_bucket{le=\"1.0\"} 1",
