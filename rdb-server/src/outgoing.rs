@@ -25,8 +25,8 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Encodes what is there already, so that it counts. HTTP/2 asks for it only once the client takes
-    /// something, and until then anyone could have any number of answers wait.
+    /// Encodes what is there already, so that it counts, whether or not the client takes anything: hyper 1.12 would
+    /// ask for it at once too, but others only once there is a window, and until then answers would wait uncounted.
     pub(crate) async fn new(body: tonic::body::Body, call: Call, busy: Busy) -> Result<Self, Status> {
         let mut outgoing = Self { body: Some(body), first: None, call, busy };
         if !outgoing.is_end_stream() {
