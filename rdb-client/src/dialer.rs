@@ -1,5 +1,4 @@
 use std::fmt;
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -118,8 +117,10 @@ impl Dialer {
         };
         match tls.handshake(stream, endpoint.host()).await? {
             Ok(stream) => Stream::greet(Box::new(stream), true).await,
-            // Many servers in plain text end a connection that begins with what they do not understand.
-            Err(error) if is_ended(&error) && speaks_plain(endpoint).await => Err(handshake::no_tls()),
+            // What a server in plain text does with a connection that it does not understand is its own affair.
+            Err(error) if handshake::may_be_plain(&error) && speaks_plain(endpoint).await => {
+                Err(handshake::no_tls())
+            }
             Err(error) => Err(handshake::failed(&error, "connection broke in the TLS handshake")),
         }
     }
@@ -128,10 +129,6 @@ impl Dialer {
 async fn plain(endpoint: &Endpoint) -> Result<TcpStream> {
     // The text alone says it all.
     endpoint.dial().await.map_err(|error| Error::new(ErrorKind::Unavailable, error.to_string()))
-}
-
-fn is_ended(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
 }
 
 /// Whether a greeting in plain text, which tells nobody anything, is answered.

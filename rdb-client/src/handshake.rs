@@ -16,6 +16,15 @@ pub(crate) fn failed(error: &io::Error, otherwise: &str) -> Error {
     }
 }
 
+/// Whether a handshake may have failed because the server does not speak TLS: it ended the connection, or, as a
+/// node in plain text does, said in TLS's own words that it has no version of it.
+pub(crate) fn may_be_plain(error: &io::Error) -> bool {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) {
+        Some(error) => matches!(error, TlsError::AlertReceived(AlertDescription::ProtocolVersion)),
+        None => matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset),
+    }
+}
+
 fn because_of_tls(error: &TlsError) -> Error {
     match error {
         TlsError::InvalidCertificate(reason) => bad_certificate(reason),

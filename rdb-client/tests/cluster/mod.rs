@@ -28,7 +28,7 @@ async fn a_store_registers_and_is_found() {
     assert_eq!((pd.cluster_id(), pd.server_version()), (CLUSTER, "0.0.1"));
     assert_eq!(pd.locate(&key()).await.unwrap_err().kind(), ErrorKind::Unavailable);
     let heartbeat = pd.heartbeat(5, StoreActivity::Serving).await;
-    assert_eq!(heartbeat.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(heartbeat.unwrap_err().kind(), ErrorKind::InvalidArgument);
     let info = StoreInfo::new("127.0.0.1:7440", "mem", "0.1.0").volatile(true);
     let error = pd
         .register(StoreIdentity::Member { cluster_id: CLUSTER + 1, store_id: 5 }, info.clone())

@@ -167,7 +167,7 @@ impl pd_server::Pd for Service {
         match stores.iter_mut().find(|store| store.store_id == request.store_id) {
             Some(store) => store.state = request.activity,
             None => {
-                let error = Error::new(ErrorKind::Unavailable, "store has to register first");
+                let error = Error::new(ErrorKind::InvalidArgument, "store is not known");
                 return Err(to_status(&error));
             }
         }

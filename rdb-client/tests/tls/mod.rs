@@ -135,17 +135,17 @@ async fn plain_text_to_a_tls_port_and_tls_to_a_plain_one_say_what_to_change() {
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
     assert!(error.report().contains("server wants TLS: use https://"), "{}", error.report());
 
-    // A node, one that answers in its own way, and one that answers nothing but HTTP/2.
+    // A node's double, and servers that answer by HTTP/1, by an alert, and not at all.
     let mut ports = vec![fake.address().rsplit_once(':').unwrap().1.parse::<u16>().unwrap()];
-    for is_mute in [false, true] {
+    for answer in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"\x15\x03\x03\0\x02\x02\x46", b""] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         ports.push(listener.local_addr().unwrap().port());
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 match stream.read_u8().await.unwrap() {
                     b'P' => stream.write_all(b"\0\0\0\x04\0\0\0\0\0").await.unwrap(),
-                    _ if is_mute => continue,
-                    _ => stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap(),
+                    _ if answer.is_empty() => continue,
+                    _ => stream.write_all(answer).await.unwrap(),
                 }
                 let _ = stream.read_to_end(&mut Vec::new()).await;
             }
