@@ -201,6 +201,18 @@ async fn two_oracles_on_one_engine_never_give_the_same_and_the_earlier_one_learn
 }
 
 #[tokio::test]
+async fn an_oracle_that_has_lost_its_row_leaves_the_rest_of_its_window() {
+    let (engine, clock) = (mem(), clock());
+    let earlier = oracle(&engine, &clock).await.unwrap();
+    let _later = oracle(&engine, &clock).await.unwrap();
+    clock.advance(WINDOW * 2 / 3);
+    until("closed", async || {
+        earlier.timestamps(1).await.is_err_and(|error| error.kind() == ErrorKind::Closed)
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn of_oracles_opened_at_once_one_goes_on() {
     let (engine, clock) = (mem(), clock());
     let opened = futures::future::join_all((0..5).map(|_| oracle(&engine, &clock))).await;
