@@ -64,6 +64,7 @@
 //! }
 //! ```
 
+pub mod backup;
 mod builder;
 mod call;
 mod client;
