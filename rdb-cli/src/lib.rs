@@ -49,6 +49,9 @@ pub fn main() -> ExitCode {
 async fn run(args: Args) -> Result<(), Failure> {
     args.command.check()?;
     let mut output = Output::stdout(args.print);
+    if let Command::Verify(verify) = args.command {
+        return command::verify(verify, &mut output).await;
+    }
     let client = connect(&args.connection).await?;
     let out = &mut output;
     match args.command {
@@ -59,6 +62,10 @@ async fn run(args: Args) -> Result<(), Failure> {
         Command::Scan(scan) => command::scan(&client, &scan, out).await?,
         Command::Import(import) => command::import(Arc::new(client), import, out).await?,
         Command::Export(export) => return command::export(Arc::new(client), export, output).await,
+        Command::Backup(backup) => return command::backup(client, backup, output).await,
+        Command::Restore(restore) => command::restore(&client, &restore, out).await?,
+        // Without a node, above.
+        Command::Verify(verify) => command::verify(verify, out).await?,
         Command::Status => command::status(&client, &args.connection.endpoints, out).await?,
         Command::Health => command::health(&client, out).await?,
     }

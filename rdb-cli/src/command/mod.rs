@@ -1,13 +1,18 @@
 //! The commands, each a function of an engine, its arguments, and where the result goes.
 
+mod backup;
 mod export;
 mod import;
 mod node;
 mod read;
+mod restore;
+mod whole;
 mod write;
 
+pub(crate) use backup::{backup, verify};
 pub(crate) use export::export;
 pub(crate) use import::import;
 pub(crate) use node::{health, status};
 pub(crate) use read::{get, scan};
+pub(crate) use restore::restore;
 pub(crate) use write::{cas, delete, put};
