@@ -67,6 +67,9 @@ pub(crate) enum Command {
     Scan(Scan),
     Import(Import),
     Export(Export),
+    Backup(Backup),
+    Restore(Restore),
+    Verify(Verify),
     /// Show what the node is and how it fares
     #[command(after_help = "Example:\n  rdb status -o json")]
     Status,
@@ -257,6 +260,35 @@ pub(crate) struct Export {
     pub(crate) output: Option<PathBuf>,
 }
 
+/// Write all records of one view, with their versions, to a file that can be restored
+///
+/// The node goes on meanwhile. The file ends with a SHA-256 over all of it, so that no damage goes unseen.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  rdb backup monday.backup && rdb verify monday.backup")]
+pub(crate) struct Backup {
+    /// The file, which appears only when it is whole, in place of one that is there; `-` for standard output
+    pub(crate) file: PathBuf,
+}
+
+/// Fill an empty node with a backup: all of it, or nothing
+///
+/// The file is verified first, from its first byte to its last. Records keep their versions; the node may
+/// have another engine than the one that the backup is of.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  rdb restore monday.backup --endpoints 127.0.0.1:7441")]
+pub(crate) struct Restore {
+    /// The file
+    pub(crate) file: PathBuf,
+}
+
+/// Check a backup, from its first byte to its last; no node is asked
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  rdb verify monday.backup -o json")]
+pub(crate) struct Verify {
+    /// The file
+    pub(crate) file: PathBuf,
+}
+
 impl Args {
     /// Reads the command line. A variable of the environment that is empty counts as unset.
     pub(crate) fn read(line: impl IntoIterator<Item = OsString>) -> clap::error::Result<Self> {
@@ -325,9 +357,20 @@ impl Export {
 
     /// Where to write; none for standard output.
     pub(crate) fn file(&self) -> Option<&Path> {
-        // The device would be another name of the stream that is open anyway.
-        self.output.as_deref().filter(|path| !["-", "/dev/stdout"].map(Path::new).contains(path))
+        self.output.as_deref().filter(|path| !is_standard_output(path))
     }
+}
+
+impl Backup {
+    /// Where to write; none for standard output.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        Some(&*self.file).filter(|path| !is_standard_output(path))
+    }
+}
+
+/// The device would be another name of the stream that is open anyway.
+fn is_standard_output(path: &Path) -> bool {
+    ["-", "/dev/stdout"].map(Path::new).contains(&path)
 }
 
 fn which_format() -> Failure {

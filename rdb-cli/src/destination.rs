@@ -6,7 +6,7 @@ use tempfile::NamedTempFile;
 
 use crate::failure::Failure;
 
-/// Where an export goes that does not go to standard output.
+/// Where an export or a backup goes that does not go to standard output.
 pub(crate) struct Destination {
     sink: Sink,
     /// As the user wrote it.
@@ -29,16 +29,23 @@ impl Destination {
     }
 
     pub(crate) fn write(&mut self, lines: &[u8]) -> Result<(), Failure> {
-        let written = match &mut self.sink {
-            Sink::Unfinished { file, .. } => file.write_all(lines),
-            Sink::Direct(file) => file.write_all(lines),
-        };
-        written.map_err(|error| failure(&self.path, &error))
+        self.sink.writer().write_all(lines).map_err(|error| failure(&self.path, &error))
     }
 
     /// Makes it safe, then gives it its name.
     pub(crate) fn finish(self) -> Result<(), Failure> {
         self.sink.finish().map_err(|error| failure(&self.path, &error))
+    }
+}
+
+/// For what says itself where it cannot be written.
+impl Write for Destination {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.sink.writer().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.writer().flush()
     }
 }
 
@@ -65,7 +72,7 @@ impl Sink {
             _ => Path::new("."),
         };
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".rdb-export-");
+        builder.prefix(".rdb-unfinished-");
         #[cfg(unix)]
         if there.is_none() {
             use std::os::unix::fs::PermissionsExt as _;
@@ -78,6 +85,13 @@ impl Sink {
             file.as_file().set_permissions(there.permissions())?;
         }
         Ok(Self::Unfinished { file, path })
+    }
+
+    fn writer(&mut self) -> &mut dyn Write {
+        match self {
+            Self::Unfinished { file, .. } => file,
+            Self::Direct(file) => file,
+        }
     }
 
     fn finish(self) -> io::Result<()> {

@@ -65,6 +65,11 @@ async fn run(args: Args) -> Result<(), Failure> {
             let client = Arc::new(connection.client().await?);
             return command::export(client, export, output).await;
         }
+        Command::Backup(backup) => {
+            return command::backup(connection.client().await?, backup, output).await;
+        }
+        Command::Restore(restore) => command::restore(&connection.client().await?, &restore, out).await?,
+        Command::Verify(verify) => command::verify(verify, out).await?,
         Command::Status => {
             let client = connection.client().await?;
             command::status(&client, &connection.reached(&client), out).await?;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a helper of a test that panics has failed it
 
+mod backup;
 mod cluster;
 mod messages;
 mod shell;
@@ -385,7 +386,10 @@ async fn status_as_a_table_reads_well() {
 #[tokio::test]
 async fn help_goes_to_standard_output_with_an_example() {
     let shell = Shell::new().await;
-    for command in ["get", "put", "delete", "cas", "scan", "import", "export", "status", "health"] {
+    for command in [
+        "get", "put", "delete", "cas", "scan", "import", "export", "backup", "restore", "verify", "status",
+        "health",
+    ] {
         assert!(shell.text(&format!("{command} --help")).await.contains("\nExample"), "{command}");
     }
     assert!(shell.text("--help").await.contains("Exit codes:"));

@@ -82,6 +82,7 @@
 //! # }
 //! ```
 
+pub mod backup;
 mod builder;
 mod call;
 mod civil;

@@ -1,14 +1,10 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use rdb_client::{Engine, KeyRange, Scan, Version};
 use serde_json::json;
-use tokio::runtime::Handle;
-use tokio::sync::oneshot;
-use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 
+use super::whole::whole;
 use crate::args;
 use crate::count;
 use crate::destination::Destination;
@@ -16,10 +12,6 @@ use crate::failure::{Exit, Failure};
 use crate::format::Format;
 use crate::output::{Output, Print};
 use crate::progress::Progress;
-use crate::signals::{self, Signals};
-
-/// How long an export that is to end may take to remove what is not whole.
-const CLEAN_UP: Duration = Duration::from_secs(1);
 
 /// Writes all records of one view, until the end or a signal.
 pub(crate) async fn export(
@@ -27,29 +19,7 @@ pub(crate) async fn export(
     args: args::Export,
     mut out: Output,
 ) -> Result<(), Failure> {
-    let mut signals = Signals::listen()?;
-    let (stop, stopped) = oneshot::channel::<()>();
-    let runtime = Handle::current();
-    // On a thread of its own: a reader who takes nothing blocks the writing, but must not block the signals.
-    let mut export = spawn_blocking(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                done = write(&*engine, &args, &mut out) => done,
-                // What is not whole goes away with the writing that is dropped here.
-                _ = stopped => Ok(()),
-            }
-        })
-    });
-    let exit = tokio::select! {
-        done = &mut export => {
-            return done.unwrap_or_else(|error| Err(Failure::new(Exit::Error, format!("export died: {error}"))));
-        }
-        exit = signals.next() => exit,
-    };
-    drop(stop);
-    // It has nothing to add: whether it ends in time or hangs in a pipe, the signal ends it.
-    let _ = timeout(CLEAN_UP, export).await;
-    Err(Failure::new(exit, format!("{}; export is not whole", signals::name(exit))))
+    whole("export", async move { write(&*engine, &args, &mut out).await }).await
 }
 
 async fn write(engine: &dyn Engine, args: &args::Export, out: &mut Output) -> Result<(), Failure> {
