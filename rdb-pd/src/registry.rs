@@ -221,7 +221,7 @@ fn store_row(info: v1::StoreInfo) -> Result<StoreRow> {
         }
     }
     let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
-    if !port.and_then(|port| port.parse().ok()).is_some_and(|port: u16| port != 0) {
+    if port.and_then(|port| port.parse().ok()).is_none_or(|port: u16| port == 0) {
         return Err(
             invalid("address of a store is not a host and a port").with("address", address.escape_debug())
         );
