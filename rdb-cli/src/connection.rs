@@ -78,7 +78,7 @@ struct Tls {
         id = "tls",
         long = "tls",
         global = true,
-        env = "FLAREDB_TLS",
+        env = "FLAREDB_CLIENT_TLS",
         hide_env_values = true,
         help_heading = GLOBAL,
         value_parser = FalseyValueParser::new()
@@ -90,7 +90,7 @@ struct Tls {
         id = "tls_ca",
         long = "tls-ca",
         global = true,
-        env = "FLAREDB_TLS_CA",
+        env = "FLAREDB_CLIENT_TLS_CA",
         hide_env_values = true,
         help_heading = GLOBAL,
         value_name = "FILE"
@@ -102,7 +102,7 @@ struct Tls {
         id = "tls_cert",
         long = "tls-cert",
         global = true,
-        env = "FLAREDB_TLS_CERT",
+        env = "FLAREDB_CLIENT_TLS_CERT",
         hide_env_values = true,
         help_heading = GLOBAL,
         value_name = "FILE"
@@ -114,7 +114,7 @@ struct Tls {
         id = "tls_key",
         long = "tls-key",
         global = true,
-        env = "FLAREDB_TLS_KEY",
+        env = "FLAREDB_CLIENT_TLS_KEY",
         hide_env_values = true,
         help_heading = GLOBAL,
         value_name = "FILE"
@@ -126,7 +126,7 @@ struct Tls {
         id = "tls_server_name",
         long = "tls-server-name",
         global = true,
-        env = "FLAREDB_TLS_SERVER_NAME",
+        env = "FLAREDB_CLIENT_TLS_SERVER_NAME",
         hide_env_values = true,
         help_heading = GLOBAL,
         value_name = "NAME"

@@ -16,7 +16,7 @@ Examples:
           a cluster for a test, on free ports; the first two lines of standard output tell which
   rdb-pd --listen 0.0.0.0:7430 --tls-cert pd.pem --tls-key pd.key --tls-client-ca clients.pem
           serve a network, and only clients with a certificate
-  rdb-pd --config /etc/flaredb/pd.toml --check-config
+  rdb-pd --config /etc/flaredb/flaredb-pd.toml --check-config
           tell whether a configuration makes sense
   rdb tso --count 10
           ask a running placement driver for timestamps

@@ -1,15 +1,19 @@
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use futures::FutureExt as _;
 use hyper::HeaderMap;
+use hyper::header::HeaderValue;
 use rdb_engine_api::{Error, ErrorKind, Result};
 use rdb_proto::{Call, to_status};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
+use tracing::Span;
+use tracing::field::Empty;
 
 use crate::answers::{Answers, feed};
 use crate::config::MAX_TIME;
@@ -77,6 +81,15 @@ where
     Ok(Response::new(answers))
 }
 
+/// Where a request carries the id that its client's logs have too.
+const REQUEST_ID: &str = "x-request-id";
+/// A longer one is nobody's id.
+const MAX_REQUEST_ID: usize = 64;
+
+fn shown(id: Option<&HeaderValue>) -> Cow<'_, str> {
+    id.map_or(Cow::Borrowed("-"), |id| String::from_utf8_lossy(id.as_bytes()))
+}
+
 /// What every request passes before it has been received: a place among the requests in flight, a deadline, a
 /// net for panics, and counters. It travels to the service with the request. Dropping the last copy gives the
 /// place back and counts the request.
@@ -86,6 +99,10 @@ pub(crate) struct Admission {
     /// Its place among the methods.
     method: usize,
     started: Instant,
+    /// As its client calls it, if that sent an id.
+    id: Option<HeaderValue>,
+    /// All that is logged of it, where somebody wants to know so much.
+    span: Span,
     requested: Option<Deadline>,
     deadline: Deadline,
     held_bytes: AtomicUsize,
@@ -109,10 +126,19 @@ impl Admission {
             Reception::Whole => state.config.request_timeout,
             Reception::Upload | Reception::Dialogue => MAX_TIME,
         });
+        let id = headers.get(REQUEST_ID).filter(|id| id.len() <= MAX_REQUEST_ID).cloned();
+        let span = tracing::debug_span!(
+            "request",
+            request = %shown(id.as_ref()),
+            method = state.methods.get(method).name,
+            outcome = Empty,
+        );
         Ok(Self {
             state: Arc::clone(state),
             method,
             started,
+            id,
+            span,
             requested,
             deadline: requested.map_or(node, |client| client.min(node)),
             held_bytes: AtomicUsize::new(0),
@@ -129,6 +155,15 @@ impl Admission {
 
     pub(crate) fn method(&self) -> &Method {
         self.state.methods.get(self.method)
+    }
+
+    pub(crate) const fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// The request's id, for logs.
+    fn id(&self) -> Cow<'_, str> {
+        shown(self.id.as_ref())
     }
 
     pub(crate) fn state(&self) -> &Arc<State> {
@@ -196,7 +231,8 @@ impl Admission {
         // Nothing of the work is used after it panicked, but the engine, which sees to itself.
         AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
             self.state.metrics.panics.inc();
-            tracing::error!(method = self.method().name, "a request's handling panicked");
+            let (method, request) = (self.method().name, self.id());
+            tracing::error!(method, %request, "a request's handling panicked");
             let kind = match self.method().call {
                 Call::Read => ErrorKind::Internal,
                 Call::Write => ErrorKind::Unknown,
@@ -224,7 +260,8 @@ impl Admission {
         match error.kind() {
             ErrorKind::Closed => self.state.engine_closed.cancel(),
             ErrorKind::Internal | ErrorKind::Corrupt => {
-                tracing::error!(method = self.method().name, error = error.report(), "request failed");
+                let (method, request) = (self.method().name, self.id());
+                tracing::error!(method, %request, error = error.report(), "request failed");
             }
             _ => {}
         }
@@ -238,6 +275,7 @@ impl Drop for Admission {
     fn drop(&mut self) {
         let ending = self.ending.get().copied().unwrap_or(Ending::Cancelled);
         self.state.metrics.ended(self.method, ending, self.started.elapsed());
+        self.span.record("outcome", ending.name());
         self.state.let_go(*self.held_bytes.get_mut());
         self.state.leave();
     }

@@ -2,6 +2,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
+use hyper::http::request::Parts;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -17,6 +18,7 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::{Code, Status};
 use tower::Service as _;
+use tracing::Instrument as _;
 
 use crate::accept::Connection;
 use crate::arrival::{Whole, receive};
@@ -185,6 +187,18 @@ async fn call(
     let (mut parts, body) = request.into_parts();
     let admission = Arc::new(admission);
     parts.extensions.insert(Arc::clone(&admission));
+    let span = admission.span().clone();
+    take(routes, state, admission, parts, body).instrument(span).await
+}
+
+/// Receives a request and lets its service answer it.
+async fn take(
+    mut routes: Routes,
+    state: Arc<State>,
+    admission: Arc<Admission>,
+    parts: Parts,
+    body: Incoming,
+) -> Result<Response<Body>, Infallible> {
     let response = if admission.method().reception == Reception::Whole {
         let message = match receive(&admission, body).await {
             Ok(Some(message)) => message,

@@ -246,8 +246,10 @@ impl Membership {
         if let Err(error) = &told
             && error.kind() == ErrorKind::InvalidArgument
             && self.info.is_volatile
+            && connect(&self.pd).await?.cluster_id() != known.registration.cluster_id
         {
-            // Another store took its place, or the driver forgot everything; this one has nothing to keep.
+            // The driver has forgotten everything, and this store has nothing to keep. Where it is the same driver,
+            // another store has taken this one's place: to register again would take it back, and so on for ever.
             self.identity = new_store();
             *link = None;
         }

@@ -28,7 +28,7 @@ impl Ending {
         [Self::Ok, Self::Cancelled].into_iter().chain(ErrorKind::ALL.map(Self::Failed))
     }
 
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Failed(kind) => kind.name(),

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
+use hdrhistogram::{CreationError, Histogram};
 use parking_lot::Mutex;
 use rdb_client::{Client, Error};
 use serde_json::{Value, json};
@@ -49,8 +49,7 @@ struct Tally {
 /// Measures until all is asked or a signal comes, and shows it.
 pub(crate) async fn ping(client: &Client, args: &Ping, out: &mut Output) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    // Three digits, of whatever size.
-    let times = Histogram::new(3).map_err(|error| Failure::new(Exit::Error, error.to_string()))?;
+    let times = histogram().map_err(|error| Failure::new(Exit::Error, error.to_string()))?;
     let tally = Arc::new(Mutex::new(Tally { times, sent: 0, failed: 0, failure: None }));
     let started = Instant::now();
     let mut tasks = JoinSet::new();
@@ -81,6 +80,11 @@ pub(crate) async fn ping(client: &Client, args: &Ping, out: &mut Output) -> Resu
         }
         (_, None, None) => Ok(()),
     }
+}
+
+/// Microseconds up to an hour, longer ones as an hour, to three digits.
+fn histogram() -> Result<Histogram<u64>, CreationError> {
+    Histogram::new_with_bounds(1, 3_600_000_000, 3)
 }
 
 /// Asks again and again, until all tasks together have asked often enough.
@@ -167,8 +171,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_time_of_any_length_counts_as_what_it_is() {
+        for micros in [1, 2_047, 2_500, 5_000_000, 3_600_000_000] {
+            let mut times = histogram().unwrap();
+            times.saturating_record(micros);
+            assert!(times.min().abs_diff(micros) <= micros / 1_000, "{micros}: {}", times.min());
+        }
+        let mut times = histogram().unwrap();
+        times.saturating_record(u64::MAX);
+        assert!(times.max() >= 3_600_000_000);
+    }
+
+    #[test]
     fn every_answer_is_in_one_bar() {
-        let mut times = Histogram::new(3).unwrap();
+        let mut times = histogram().unwrap();
         for micros in [3, 4, 7, 8, 1_000, 1_023, 40_000] {
             times.record(micros).unwrap();
         }
@@ -178,6 +194,6 @@ mod tests {
         assert_eq!(counts.iter().sum::<u64>(), 7);
         assert_eq!(counts[..3], [1, 2, 1], "{bars:#?}");
         assert!(bars[1].starts_with("  <       4 µs  ####") && bars.last().unwrap().contains("<  65.536 ms"));
-        assert_eq!(plot(&Histogram::new(3).unwrap()).len(), 2);
+        assert_eq!(plot(&histogram().unwrap()).len(), 2);
     }
 }

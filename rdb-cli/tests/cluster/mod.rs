@@ -137,12 +137,13 @@ async fn tls_is_asked_for_by_flags_and_variables() {
     let health = shell.text(&format!("{to} --tls-cert {cert} health --tls-key {key}")).await;
     assert!(health.ends_with("serving\n"), "{health}");
     let line = format!("{to} --tls-cert {cert} health");
-    let ran = rdb_in(("FLAREDB_TLS_KEY", &key), &line).await;
+    let ran = rdb_in(("FLAREDB_CLIENT_TLS_KEY", &key), &line).await;
     assert_eq!(ran.code, 0, "{}", ran.err);
 
     // To the node itself, which is in plain text; a system may trust no authority at all.
     for (value, code) in [("1", 2), ("0", 0), ("", 0)] {
-        let ran = rdb_in(("FLAREDB_TLS", value), &format!("--endpoints {} health", shell.endpoint)).await;
+        let ran =
+            rdb_in(("FLAREDB_CLIENT_TLS", value), &format!("--endpoints {} health", shell.endpoint)).await;
         assert_eq!(ran.code, code, "{value}: {}", ran.err);
     }
 

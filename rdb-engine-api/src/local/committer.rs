@@ -23,7 +23,7 @@ pub(super) struct Committer<S> {
     pub(super) home: Arc<Home<S>>,
     pub(super) queue: Arc<Queue>,
     pub(super) clock: Arc<dyn Clock>,
-    meter: Arc<Meter>,
+    pub(super) meter: Arc<Meter>,
     pub(super) line: VersionLine,
     max_group_bytes: usize,
 }

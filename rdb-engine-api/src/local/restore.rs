@@ -129,6 +129,7 @@ impl<S: Store> Committer<S> {
         let durability = commit(store, changes, store.info().best_durability)
             .map_err(|failure| Broken { failure, was_last: true })?;
         self.line.committed(version, durability);
+        self.meter.writes.advanced(version);
         Ok(Commit { version, durability })
     }
 }
