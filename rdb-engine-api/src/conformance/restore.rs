@@ -28,7 +28,8 @@ async fn restored(db: &Db, view: View<EntryStream>) -> Commit {
     must(db.engine().restore(view).await, "a restore into an empty engine")
 }
 
-/// So many entries of a view of this version, each with a version of its own below it.
+/// So many entries of a view of this version, each with a version of its own below it. With 10,000, an engine
+/// that writes a restore as it comes has something to remove when that breaks off.
 fn entries(count: u64, bytes: usize, view: Version) -> Vec<Entry> {
     let entry = |number: u64| {
         let name = format!("k{number:05}");
@@ -204,7 +205,7 @@ pub(super) async fn c19_a_view_that_cannot_be_one_is_refused_and_nothing_restore
     let db = cx.open().await;
     let limit = db.engine().info().limits.max_value_bytes;
     let view = version(1_000_000);
-    let good = entries(1_000, 10, view);
+    let good = entries(10_000, 20, view);
     let with = |last: Entry| {
         let mut bad = good.clone();
         bad.push(last);
@@ -231,7 +232,7 @@ pub(super) async fn c19_a_view_that_cannot_be_one_is_refused_and_nothing_restore
 pub(super) async fn c19_a_stream_that_breaks_off_leaves_nothing(cx: &Context) {
     let db = cx.open().await;
     let view = version(1_000_000);
-    let good = entries(2_000, 100, view);
+    let good = entries(10_000, 20, view);
     for round in 0..2 {
         let under_way = UnderWay::begin(&db, view, &good).await;
         let broken = Error::new(ErrorKind::Corrupt, "this stream breaks off");
@@ -251,7 +252,7 @@ pub(super) async fn c19_a_stream_that_breaks_off_leaves_nothing(cx: &Context) {
 pub(super) async fn c19_a_restore_given_up_leaves_nothing(cx: &Context) {
     let db = cx.open().await;
     let view = version(1_000_000);
-    let under_way = UnderWay::begin(&db, view, &entries(2_000, 100, view)).await;
+    let under_way = UnderWay::begin(&db, view, &entries(10_000, 20, view)).await;
     under_way.restore.abort();
     assert_nothing_was_restored(&db, "a restore that was given up").await;
     db.put("used", "v").await;
@@ -346,7 +347,7 @@ pub(super) async fn c19_readers_among_a_restore_see_all_or_nothing(cx: &Context)
 pub(super) async fn c19_a_close_ends_a_restore_and_leaves_nothing(cx: &Context) {
     let db = cx.open().await;
     let view = version(1_000_000);
-    let UnderWay { chunks, restore } = UnderWay::begin(&db, view, &entries(2_000, 100, view)).await;
+    let UnderWay { chunks, restore } = UnderWay::begin(&db, view, &entries(10_000, 20, view)).await;
     let db = cx.reopen().await;
     let error = refused(restore.await.expect("a restore does not panic"), "a restore during a close (C12)");
     assert!(!error.may_have_been_applied(), "a close ends a restore before its end (C10, C19): {error}");
@@ -358,7 +359,7 @@ pub(super) async fn c19_a_close_ends_a_restore_and_leaves_nothing(cx: &Context) 
 pub(super) async fn c19_what_was_restored_survives_a_reopen_and_a_crash(cx: &Context) {
     let db = cx.open().await;
     let view = version(micros());
-    let records = entries(2_000, 100, view);
+    let records = entries(10_000, 20, view);
     let commit = restored(&db, view_of(view, &records)).await;
     let mut db = cx.crash().await;
     for end in ["a crash", "a reopen"] {
