@@ -68,7 +68,7 @@
 //!
 //! [`ClientBuilder::pd`] finds the node by its placement driver, and follows it to another address. [`Pd`] is
 //! the placement driver itself: timestamps, ids, and the stores of the cluster. [`TlsConfig`] encrypts the
-//! connections to both.
+//! connections to both. [`backup`] reads and writes the files of `rdb backup`.
 //!
 //! ```no_run
 //! use rdb_client::{Client, Pd};

@@ -17,6 +17,9 @@
 //! # }
 //! ```
 //!
+//! [`service`] is the chassis below, for programs that serve something else, such as the placement driver, and
+//! [`settings`] are what their command lines have in common. [`serve_in_cluster`] makes a node a store of a cluster.
+//!
 //! # What becomes of a request
 //! It takes a place among the requests in flight when its headers are there, and room for its bytes as they
 //! arrive, or is refused as `Exhausted`. It ends by its deadline: the client's (`grpc-timeout`) or the
