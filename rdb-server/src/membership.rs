@@ -120,12 +120,15 @@ impl Serving for Member {
         self.node.ops_addr()
     }
 
-    /// As [`Node::shutdown`]; the placement driver is told meanwhile, if it can be.
+    /// As [`Node::shutdown`]; the placement driver is told meanwhile, if it listens.
     async fn shutdown(self) -> Result<()> {
-        if let Some(heartbeats) = &self.heartbeats {
-            heartbeats.leaving.cancel();
-        }
-        self.node.shutdown().await
+        let farewell = async {
+            if let Some(mut heartbeats) = self.heartbeats {
+                heartbeats.leaving.cancel();
+                let _ = timeout(FAREWELL, &mut heartbeats.task).await;
+            }
+        };
+        tokio::join!(self.node.shutdown(), farewell).0
     }
 }
 
@@ -232,8 +235,7 @@ impl Membership {
             };
         }
         if let Some(link) = link {
-            let farewell = link.pd.heartbeat(link.registration.store_id, StoreActivity::Leaving);
-            let _ = timeout(FAREWELL, farewell).await;
+            let _ = link.pd.heartbeat(link.registration.store_id, StoreActivity::Leaving).await;
         }
     }
 
