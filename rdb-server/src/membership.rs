@@ -132,6 +132,15 @@ impl Serving for Member {
     }
 }
 
+/// What is the same from one attempt to the next.
+fn root_cause(error: &Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
 async fn connect(config: &PdConfig) -> Result<Pd> {
     let mut builder = Pd::builder().endpoints(config.endpoints.iter().map(ToString::to_string));
     if let Some(tls) = &config.tls {
@@ -202,6 +211,7 @@ impl Membership {
         leaving: CancellationToken,
     ) {
         let mut activity = StoreActivity::Serving;
+        let mut trouble: Option<String> = None;
         let mut pause = link.as_ref().map_or(PAUSE, |link| link.registration.heartbeat_interval);
         loop {
             tokio::select! {
@@ -220,15 +230,19 @@ impl Membership {
             pause = match told {
                 Ok(pause) => {
                     self.is_known.set(1);
+                    if trouble.take().is_some() {
+                        tracing::info!("placement driver hears from this node again");
+                    }
                     pause
                 }
                 Err(error) => {
-                    // Once, not every second.
-                    if self.is_known.set(0) == 1 {
-                        tracing::warn!(
-                            error = error.report(),
-                            "placement driver does not know how this node fares"
-                        );
+                    self.is_known.set(0);
+                    // Once for each cause, not every second.
+                    let cause = root_cause(&error);
+                    if trouble.as_ref() != Some(&cause) {
+                        let error = error.report();
+                        tracing::warn!(error, "placement driver does not know how this node fares");
+                        trouble = Some(cause);
                     }
                     PAUSE
                 }
