@@ -58,7 +58,9 @@ impl Upload {
         let start = stream::iter([ScanPart::Start(view.version).into()]);
         let chunks = stream::unfold(Some((upload, view.data, 0)), |open| async {
             let (upload, mut data, sent) = open?;
-            upload.enter(Stage::Reading);
+            if !upload.enter(Stage::Reading) {
+                return None;
+            }
             let chunk = tokio::select! {
                 biased;
                 () = upload.closing.cancelled() => Some(Err(closed())),
@@ -66,6 +68,10 @@ impl Upload {
             };
             match chunk {
                 Some(Ok(entries)) => {
+                    if entries.is_empty() {
+                        // Nothing goes out for it: a source of such chunks alone must not keep the connection.
+                        tokio::task::yield_now().await;
+                    }
                     upload.enter(Stage::Sending);
                     let count = sent + entries.len() as u64;
                     let parts: Vec<_> = cut_chunk(entries).map(ScanPart::Chunk).collect();
