@@ -19,8 +19,8 @@ impl Discovery {
         Self { pd, last: Mutex::default() }
     }
 
-    /// Where the node is. A placement driver that is gone does not matter to a client that knows it already;
-    /// one of another cluster is refused.
+    /// Where the node is. A placement driver that is gone, or has trouble of its own, does not matter to a client
+    /// that knows it already; one of another cluster is refused.
     pub(crate) async fn find(&self, limit: Duration) -> Result<Endpoint> {
         let error = match self.pd.with_timeout(limit).locate_once(&[]).await {
             Ok(location) => {
@@ -31,7 +31,7 @@ impl Discovery {
             Err(error) => error,
         };
         match self.last.lock().clone() {
-            Some(last) if error.kind() == ErrorKind::Unavailable => {
+            Some(last) if !matches!(error.kind(), ErrorKind::InvalidArgument | ErrorKind::Unsupported) => {
                 tracing::debug!(error = error.report(), "the node is looked for where it was last");
                 Ok(last)
             }

@@ -19,6 +19,8 @@ use crate::settings::PdConfig;
 
 /// How long after a failed heartbeat, or while the placement driver cannot be reached, to try again.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The shortest time between heartbeats, whatever the placement driver asks for.
+const LEAST_PAUSE: Duration = Duration::from_millis(10);
 /// How long the last heartbeat may take, which says that the node leaves.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -26,12 +28,14 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// sends heartbeats until the end.
 ///
 /// Which store of which cluster it is, is kept in `directory`, the engine's data directory; none for an engine
-/// that keeps nothing. A store that was registered before is served even while the placement driver is gone.
+/// that keeps nothing. A store that was registered before is served even while the placement driver is gone, or has
+/// trouble of its own.
 ///
 /// # Errors
-/// As of [`serve_on`](crate::serve_on), and [`Unavailable`](ErrorKind::Unavailable) where a store that was never
-/// registered cannot reach the placement driver; [`InvalidArgument`](ErrorKind::InvalidArgument) where directory and
-/// placement driver belong to different clusters. The engine stays open then.
+/// As of [`serve_on`](crate::serve_on), and what registering reports of a store that was never registered,
+/// [`Unavailable`](ErrorKind::Unavailable) where the placement driver cannot be reached;
+/// [`InvalidArgument`](ErrorKind::InvalidArgument) where directory and placement driver belong to different clusters;
+/// [`Unsupported`](ErrorKind::Unsupported) where something else answers in its place. The engine stays open then.
 pub async fn serve_in_cluster(
     bound: Bound,
     engine: Arc<dyn Engine>,
@@ -53,10 +57,11 @@ pub async fn serve_in_cluster(
     let link = match membership.join().await {
         Ok(link) => Some(link),
         // What is lost with it are heartbeats; clients that know where the node is, go on.
-        Err(error)
-            if error.kind() == ErrorKind::Unavailable && membership.identity.cluster_id().is_some() =>
-        {
-            tracing::warn!(error = error.report(), "cannot reach the placement driver; serving all the same");
+        Err(error) if membership.identity.cluster_id().is_some() && is_its_own_trouble(error.kind()) => {
+            tracing::warn!(
+                error = error.report(),
+                "cannot register at the placement driver; serving all the same"
+            );
             None
         }
         Err(error) => return Err(error),
@@ -141,6 +146,12 @@ fn root_cause(error: &Error) -> String {
     cause.to_string()
 }
 
+/// Whether a failure to register says nothing against serving: a placement driver that is gone, whose disk is full,
+/// or whose engine has stopped must not keep its cluster's stores from starting.
+fn is_its_own_trouble(kind: ErrorKind) -> bool {
+    !matches!(kind, ErrorKind::InvalidArgument | ErrorKind::Unsupported)
+}
+
 async fn connect(config: &PdConfig) -> Result<Pd> {
     let mut builder = Pd::builder().endpoints(config.endpoints.iter().map(ToString::to_string));
     if let Some(tls) = &config.tls {
@@ -220,7 +231,7 @@ impl Membership {
                 () = &mut engine_closed, if activity == StoreActivity::Serving => {
                     activity = StoreActivity::EngineClosed;
                 }
-                () = sleep(pause) => {}
+                () = sleep(pause.max(LEAST_PAUSE)) => {}
             }
             let told = tokio::select! {
                 biased;
@@ -270,5 +281,126 @@ impl Membership {
             *link = None;
         }
         told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdb_proto::pd::v1::pd_server::{self, PdServer};
+    use rdb_proto::pd::v1::{self, ClusterRequest, ClusterResponse, RegisterRequest, RegisterResponse};
+    use rdb_proto::{FILE_DESCRIPTOR_SET, to_status};
+    use tokio_stream::Empty;
+    use tonic::service::Routes;
+    use tonic::{Request, Response, Status, Streaming};
+
+    use super::*;
+    use crate::NodeConfig;
+    use crate::server::Services;
+    use crate::service::Method;
+
+    const CLUSTER: u64 = 7;
+
+    /// A placement driver that knows which cluster it is, and refuses every registration in the same way.
+    struct Refusing(ErrorKind);
+
+    fn no<T>() -> Result<T, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
+    #[tonic::async_trait]
+    impl pd_server::Pd for Refusing {
+        async fn cluster(&self, _: Request<ClusterRequest>) -> Result<Response<ClusterResponse>, Status> {
+            Ok(Response::new(ClusterResponse { cluster_id: CLUSTER, server_version: "0".to_owned() }))
+        }
+
+        async fn register(&self, _: Request<RegisterRequest>) -> Result<Response<RegisterResponse>, Status> {
+            Err(to_status(&Error::new(self.0, "no")))
+        }
+
+        async fn heartbeat(
+            &self,
+            _: Request<v1::HeartbeatRequest>,
+        ) -> Result<Response<v1::HeartbeatResponse>, Status> {
+            no()
+        }
+
+        async fn stores(
+            &self,
+            _: Request<v1::StoresRequest>,
+        ) -> Result<Response<v1::StoresResponse>, Status> {
+            no()
+        }
+
+        async fn allocate_ids(
+            &self,
+            _: Request<v1::AllocateIdsRequest>,
+        ) -> Result<Response<v1::AllocateIdsResponse>, Status> {
+            no()
+        }
+
+        async fn locate(
+            &self,
+            _: Request<v1::LocateRequest>,
+        ) -> Result<Response<v1::LocateResponse>, Status> {
+            no()
+        }
+
+        type TimestampsStream = Empty<Result<v1::TimestampsResponse, Status>>;
+
+        async fn timestamps(
+            &self,
+            _: Request<Streaming<v1::TimestampsRequest>>,
+        ) -> Result<Response<Self::TimestampsStream>, Status> {
+            no()
+        }
+    }
+
+    async fn free() -> Bound {
+        Bound::new(NodeConfig::on_free_ports()).await.unwrap()
+    }
+
+    /// What becomes of a store that is to be served while its registration fails so.
+    async fn serve_while(identity: StoreIdentity, trouble: ErrorKind) -> Result<()> {
+        let mut services = Services::new();
+        services.routes = Routes::new(PdServer::new(Refusing(trouble)));
+        services.methods = vec![
+            Method::read("/flaredb.pd.v1.Pd/Cluster", "cluster"),
+            Method::write("/flaredb.pd.v1.Pd/Register", "register"),
+        ];
+        services.names = vec![pd_server::SERVICE_NAME];
+        services.descriptors = FILE_DESCRIPTOR_SET;
+        let driver = free().await.serve(services).await.unwrap();
+        let pd = PdConfig {
+            endpoints: vec![driver.addr().to_string().parse().unwrap()],
+            advertise: None,
+            tls: None,
+        };
+        let directory = tempfile::tempdir().unwrap();
+        IdentityFile::of(directory.path().to_owned()).write(identity).unwrap();
+        let engine = Arc::new(rdb_engine_mem::open(&Default::default()).unwrap());
+        let path = Some(directory.path().to_owned());
+        let served = serve_in_cluster(free().await, engine, pd, path).await;
+        let result = match served {
+            Ok(member) => member.shutdown().await,
+            Err(error) => Err(error),
+        };
+        driver.shutdown().await.unwrap();
+        result
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_known_is_served_whatever_troubles_its_placement_driver() {
+        for trouble in ErrorKind::ALL {
+            let known = StoreIdentity::Member { cluster_id: CLUSTER, store_id: 1 };
+            let result = serve_while(known, trouble).await;
+            match trouble {
+                ErrorKind::InvalidArgument | ErrorKind::Unsupported => {
+                    assert_eq!(result.unwrap_err().kind(), trouble, "what it says of the store counts");
+                }
+                _ => result.unwrap_or_else(|error| panic!("{trouble}: {}", error.report())),
+            }
+            let result = serve_while(StoreIdentity::New { token: 3 }, trouble).await;
+            assert_eq!(result.unwrap_err().kind(), trouble, "nobody knows which store it is");
+        }
     }
 }

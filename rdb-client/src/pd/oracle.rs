@@ -90,6 +90,8 @@ impl Worker {
             self.waiting.retain(|ask| !ask.answer.is_closed());
             let (batch, count) = self.batch();
             if batch == 0 {
+                // Who comes next has not been tried for yet.
+                failed = 0;
                 continue;
             }
             match self.get(count).await {

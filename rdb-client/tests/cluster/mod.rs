@@ -85,6 +85,18 @@ async fn a_client_that_knows_the_node_goes_on_without_the_placement_driver() {
 }
 
 #[tokio::test]
+async fn a_client_that_knows_the_node_goes_on_while_the_placement_driver_has_trouble_of_its_own() {
+    for trouble in [ErrorKind::Closed, ErrorKind::Exhausted, ErrorKind::Internal, ErrorKind::Corrupt] {
+        let (pd, node) = (FakePd::start(CLUSTER).await, Fake::start().await);
+        pd.place(&node.address());
+        let client = Client::builder().pd([pd.address()]).connect().await.unwrap();
+        pd.fail(trouble);
+        node.cut();
+        client.get(&key()).await.unwrap_or_else(|error| panic!("{trouble}: {}", error.report()));
+    }
+}
+
+#[tokio::test]
 async fn a_placement_driver_of_another_cluster_is_refused() {
     let (pd, other) = (FakePd::start(CLUSTER).await, FakePd::start(CLUSTER + 1).await);
     let (node, foreign) = (Fake::start().await, Fake::start().await);

@@ -42,6 +42,8 @@ pub(crate) struct FakePd {
 struct State {
     cluster_id: u64,
     stores: Mutex<Vec<v1::Store>>,
+    /// How it refuses to say where a key is.
+    trouble: Mutex<Option<ErrorKind>>,
     next_timestamp: AtomicU64,
     next_id: AtomicU64,
     gives: Mutex<VecDeque<Give>>,
@@ -57,6 +59,7 @@ impl FakePd {
         let state = Arc::new(State {
             cluster_id,
             stores: Mutex::default(),
+            trouble: Mutex::default(),
             next_timestamp: AtomicU64::new(EPOCH_MS << 18),
             next_id: AtomicU64::new(1),
             gives: Mutex::default(),
@@ -92,6 +95,11 @@ impl FakePd {
             state: v1::StoreState::Up.into(),
             silent_ms: Some(1_500),
         }];
+    }
+
+    /// Does not say any more where a key is, but fails so.
+    pub(crate) fn fail(&self, trouble: ErrorKind) {
+        *self.state.trouble.lock() = Some(trouble);
     }
 
     /// Orders what to do with the next requests for timestamps.
@@ -190,6 +198,9 @@ impl pd_server::Pd for Service {
 
     async fn locate(&self, _: Request<v1::LocateRequest>) -> Result<Response<v1::LocateResponse>, Status> {
         self.0.calls.lock().push("locate");
+        if let Some(trouble) = *self.0.trouble.lock() {
+            return Err(to_status(&Error::new(trouble, "no")));
+        }
         let Some(store) = self.0.stores.lock().first().cloned() else {
             return Err(to_status(&Error::new(ErrorKind::Unavailable, "no store has registered")));
         };

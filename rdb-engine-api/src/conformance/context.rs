@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rdb_checker::Recorder;
@@ -14,6 +15,9 @@ use super::db::Db;
 use super::disk::Disk;
 use super::{Harness, Recorded, Running};
 use crate::{EngineInfo, Limits, Result};
+
+/// How long the engine of a case that failed may take to end.
+const ABANDONED: Duration = Duration::from_secs(5);
 
 /// What a case works with: a directory of its own, and the means to open, reopen and crash the engine.
 pub(super) struct Context {
@@ -171,6 +175,15 @@ impl Context {
         let running = self.state.lock().running.take();
         if let Some(running) = running {
             stop(running).await;
+        }
+    }
+
+    /// After a case that failed: lets the engine end before its directory is removed, if it can. A store that
+    /// loses its files while it is open may hang, and sled's locks are the whole process's.
+    pub(super) async fn abandon(&self) {
+        let running = self.state.lock().running.take();
+        if let Some(running) = running {
+            let _ = tokio::time::timeout(ABANDONED, running.stop()).await;
         }
     }
 }

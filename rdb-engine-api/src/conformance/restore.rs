@@ -259,16 +259,23 @@ pub(super) async fn c19_a_restore_given_up_leaves_nothing(cx: &Context) {
     drop(under_way.chunks);
 }
 
-/// C14, C19: a stream at rest does not hold the engine for ever.
+/// C14, C19: a stream at rest does not hold the engine for ever, nor does one whose chunks hold nothing.
 pub(super) async fn c19_a_stream_at_rest_is_given_up(cx: &Context) {
     let limits = Limits { scan_idle: Duration::from_millis(200), ..Limits::default() };
     let db = cx.open_with(limits).await;
     let view = version(1_000_000);
-    let some = view_of(view, &entries(500, 10, view));
-    let resting = View { version: view, data: some.data.chain(stream::pending()).boxed() };
-    let error = refused(db.engine().restore(resting).await, "a restore whose stream rests (C14, C19)");
-    assert_eq!(error.kind(), ErrorKind::Exhausted, "{}", error.report());
-    assert_nothing_was_restored(&db, "a stream at rest").await;
+    let empty = stream::repeat_with(|| Ok(Vec::new())).then(|chunk| async {
+        tokio::task::yield_now().await;
+        chunk
+    });
+    for (what, rest) in [("rests", stream::pending().boxed()), ("holds nothing", empty.boxed())] {
+        let some = view_of(view, &entries(500, 10, view));
+        let resting = View { version: view, data: some.data.chain(rest).boxed() };
+        let error =
+            refused(db.engine().restore(resting).await, &format!("a restore whose stream {what} (C14, C19)"));
+        assert_eq!(error.kind(), ErrorKind::Exhausted, "{}", error.report());
+        assert_nothing_was_restored(&db, &format!("a stream that {what}")).await;
+    }
 }
 
 /// C19: during a restore every call but the close answers `Unavailable` and does nothing; a scan that was
@@ -382,8 +389,8 @@ pub(super) async fn c19_a_crash_in_the_middle_of_a_restore_leaves_nothing(cx: &C
     let db = cx.open().await;
     let shown = db.version().await;
     let view = version(1_000_000);
-    // Enough that an engine which writes it as it comes has written some.
-    let records = entries(1_000, 16 << 10, view);
+    // Enough that an engine which writes it as it comes has written some, and handed it to the operating system.
+    let records = entries(2_500, 16 << 10, view);
     let UnderWay { chunks, restore } = UnderWay::begin(&db, view, &records).await;
     let db = cx.crash().await;
     drop(restore.await);

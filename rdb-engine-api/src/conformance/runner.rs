@@ -1,11 +1,12 @@
 use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
 use rdb_checker::Recorder;
 
@@ -282,7 +283,11 @@ async fn judge(case: Case, harness: Arc<dyn Harness>) -> Verdict {
         }
         context.move_to_disk().await;
     }
-    (case.body)(&context).await;
+    // Only the words of the panic are used of what it left.
+    if let Err(panic) = AssertUnwindSafe((case.body)(&context)).catch_unwind().await {
+        context.abandon().await;
+        resume_unwind(panic);
+    }
     context.stop().await;
     if let Some(recorder) = recorder {
         judged::judge(case.name, &recorder.history());

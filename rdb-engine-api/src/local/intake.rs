@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use tokio::sync::{mpsc, oneshot};
-use tokio::{select, time};
+use tokio::time::Instant;
+use tokio::{select, task, time};
 use tokio_util::sync::CancellationToken;
 
 use super::queue::Queue;
@@ -82,17 +83,29 @@ impl Intake {
 
     async fn feed(&mut self, mut chunks: EntryStream, parts: &mpsc::Sender<Part>) -> Result<()> {
         let idle = self.bounds.idle;
-        let rested = |_| {
+        let rested = |()| {
             Error::new(ErrorKind::Exhausted, "the stream to restore rested for too long")
                 .with("limit_ms", idle.as_millis())
         };
-        while let Some(chunk) = time::timeout(idle, chunks.next()).await.map_err(rested)? {
-            for entry in chunk.map_err(source_failed)? {
+        let mut until = Instant::now() + idle;
+        while let Some(chunk) = time::timeout_at(until, chunks.next()).await.map_err(|_| rested(()))? {
+            let chunk = chunk.map_err(source_failed)?;
+            if chunk.is_empty() {
+                // A stream that sends nothing rests, however busily: it must neither put the limit off nor keep
+                // this task from hearing of a close.
+                task::yield_now().await;
+                if until <= Instant::now() {
+                    return Err(rested(()));
+                }
+                continue;
+            }
+            for entry in chunk {
                 self.take(entry)?;
                 if self.part.len() >= PART_LEN || self.part_bytes >= self.bounds.part_bytes {
                     self.hand_over(parts).await;
                 }
             }
+            until = Instant::now() + idle;
         }
         if !self.part.is_empty() {
             self.hand_over(parts).await;
@@ -115,7 +128,9 @@ impl Intake {
             return Err(refused("record to restore is newer than its view").with("view", self.version));
         }
         let row = row::encode(key.as_bytes(), &record);
-        let key = key.into_bytes();
+        // The key may be a slice of a message, all of which the part would keep: a part of 4,096 short records
+        // must not hold as many long messages (C14).
+        let key = Bytes::copy_from_slice(key.as_bytes());
         self.part_bytes += key.len() + row.len();
         self.last = key.clone();
         self.part.push(Space::Data, key, Some(row));
@@ -137,4 +152,23 @@ fn source_failed(error: Error) -> Error {
         kind => kind,
     };
     Error::new(kind, "the stream to restore broke off").because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Key, Record};
+
+    fn intake() -> Intake {
+        Intake::new(Version::MIN, Bounds::new(&Limits::default(), 4 << 20))
+    }
+
+    #[test]
+    fn a_part_keeps_nothing_of_the_messages_that_its_records_came_in() {
+        let message = Bytes::from(vec![b'm'; 1 << 20]);
+        let mut intake = intake();
+        let record = Record::new(message.slice(100..110), Version::MIN);
+        intake.take(Entry::new(Key::new(message.slice(..10)).unwrap(), Some(record))).unwrap();
+        assert!(message.is_unique(), "the part holds on to the message");
+    }
 }

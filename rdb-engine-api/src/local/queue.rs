@@ -54,6 +54,8 @@ struct State {
     waiting: VecDeque<Request>,
     bytes: usize,
     restore: Option<Job>,
+    /// Whether the next turn is the writes', since the last one was a restore's.
+    is_writes_turn: bool,
     /// Whether a restore is under way, and no write is accepted (C19).
     held: bool,
     /// Why nothing is accepted any more.
@@ -127,12 +129,18 @@ impl Queue {
         self.state.lock().held = false;
     }
 
-    /// Takes a restore; else what waits, in order, up to `max_bytes` and at least one; waits for something
-    /// to take. None once the queue is closed and empty.
+    /// Takes a restore, but not two without a group of writes between them where writes wait: restores that
+    /// are refused, one after another, hold nobody up. Else takes what waits, in order, up to `max_bytes` and
+    /// at least one; waits for something to take. None once the queue is closed and empty.
     pub(super) fn take(&self, max_bytes: usize) -> Option<Work> {
         let mut state = self.state.lock();
         loop {
+            let is_writes_turn = mem::take(&mut state.is_writes_turn);
+            if is_writes_turn && !state.waiting.is_empty() {
+                break;
+            }
             if let Some(job) = state.restore.take() {
+                state.is_writes_turn = true;
                 return Some(Work::Restore(job));
             }
             if !state.waiting.is_empty() {
@@ -176,5 +184,36 @@ impl Queue {
             // Whoever dropped the future does not want to know.
             let _ = request.answer.send(Err(Error::new(ErrorKind::Closed, reason)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::Version;
+
+    fn restore() -> Job {
+        Job { version: Version::MIN, parts: mpsc::channel(1).1, answer: oneshot::channel().0 }
+    }
+
+    #[test]
+    fn writes_get_their_turn_among_restores_however_many_there_are() {
+        let queue = Queue::new(&Limits::default());
+        let write = Request {
+            batch: Batch::new(),
+            bytes: 1,
+            durability: Durability::Volatile,
+            queued: Duration::ZERO,
+            not_after: None,
+            answer: oneshot::channel().0,
+        };
+        queue.push_restore(restore()).unwrap();
+        queue.push(write).unwrap();
+        assert!(matches!(queue.take(1), Some(Work::Restore(_))));
+        queue.push_restore(restore()).unwrap();
+        assert!(matches!(queue.take(1), Some(Work::Group(_))), "the write waits behind the second restore");
+        assert!(matches!(queue.take(1), Some(Work::Restore(_))));
     }
 }

@@ -153,6 +153,40 @@ async fn c14_a_restore_reads_no_further_ahead_than_a_few_parts() {
     store.let_all_go();
 }
 
+/// C12, C19: a stream that is always ready, and holds nothing, does not keep an engine from closing.
+#[tokio::test]
+async fn c12_a_close_ends_a_restore_whose_stream_is_ready_without_end_and_empty() {
+    let store = Double::new();
+    let engine = open(store.clone());
+    store.hold();
+    let endless = stream::repeat_with(|| Ok(Vec::new())).boxed();
+    let restore = restore(&engine, View { version: VIEW, data: endless });
+    commits(&store, 1).await;
+    store.let_all_go();
+    engine.close().await.expect("a close ends a restore");
+    let error = restore.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed, "{}", error.report());
+}
+
+/// C19: a write that comes during a restore is refused at once, and never applied.
+#[tokio::test(flavor = "multi_thread")]
+async fn c19_a_write_during_a_restore_is_refused_at_once_and_never_applied() {
+    let store = Double::new();
+    let engine = open(store.clone());
+    store.hold();
+    let restore = restore(&engine, whole_view());
+    let begun = commits(&store, 1).await;
+    assert_eq!(begun[0].records, 0, "the mark comes before any record: {begun:?}");
+    let key = Key::new("during").unwrap();
+    let during = engine.put(&key, "v");
+    let during = tokio::time::timeout(Duration::from_secs(20), during).await.expect("it does not wait");
+    let error = during.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.report());
+    store.let_all_go();
+    restore.await.unwrap().expect("the restore is whole");
+    assert_eq!(count(&engine).await, COUNT, "what was refused is not there");
+}
+
 /// C13, C19: a damaged mark is an error; no record is removed for its sake.
 #[tokio::test(flavor = "multi_thread")]
 async fn c13_a_damaged_mark_of_a_restore_removes_nothing() {
