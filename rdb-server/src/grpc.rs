@@ -98,12 +98,15 @@ pub(crate) async fn serve_connection(
     let service = {
         let flow = Arc::clone(&flow);
         service_fn(move |request| {
-            let (routes, busy) = (routes.clone(), Busy::new(&flow));
+            let (routes, mut busy) = (routes.clone(), Busy::new(&flow));
             async move {
                 let state = Arc::clone(busy.flow().state());
                 let method = state.methods.at(request.uri().path());
                 let call = method.map_or(Call::Read, |method| state.methods.get(method).call);
-                let Ok(answer) = self::call(routes, state, method, request).await;
+                let Ok(answer) = match method {
+                    Some(method) => self::call(routes, state, method, request).await,
+                    None => aside(routes, &state, &mut busy, request).await,
+                };
                 let (parts, body) = answer.into_parts();
                 let answer = Outgoing::new(body, call, busy).await?;
                 Ok::<_, Status>(Response::from_parts(parts, answer))
@@ -164,22 +167,36 @@ async fn begin_http2(stream: TcpStream, tls: Option<&Tls>) -> Result<Transport, 
     Ok(transport.replay(PREFACE))
 }
 
-async fn call(
+/// Answers a request for a method that is none of ours.
+async fn aside(
     mut routes: Routes,
-    state: Arc<State>,
-    method: Option<usize>,
+    state: &State,
+    busy: &mut Busy,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let Some(method) = method else {
-        let path = request.uri().path();
-        // Health and reflection are gRPC's own; their clients expect its own errors.
-        if path.starts_with("/grpc.") {
-            return routes.call(request).await;
-        }
+    let path = request.uri().path();
+    if !path.starts_with("/grpc.") {
         state.metrics.requests_refused.inc();
         let error = Error::new(ErrorKind::Unsupported, "no such method").with("path", path);
         return Ok(to_status(&error).into_http());
-    };
+    }
+    if let Err(error) = busy.aside() {
+        return Ok(to_status(&error).into_http());
+    }
+    // Health and reflection are gRPC's own; their clients expect its own errors. It waits for the request to be
+    // whole; what comes after may last.
+    timeout(state.config.request_timeout, routes.call(request)).await.unwrap_or_else(|_| {
+        let error = Error::new(ErrorKind::Unavailable, "request was not whole by its deadline");
+        Ok(to_status(&error).into_http())
+    })
+}
+
+async fn call(
+    routes: Routes,
+    state: Arc<State>,
+    method: usize,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
     let admission = match Admission::new(&state, method, request.headers()) {
         Ok(admission) => admission,
         Err(status) => return Ok(status.into_http()),

@@ -68,7 +68,12 @@ impl RawClient {
     }
 
     fn begin(&mut self, method: &str, grpc_timeout: Option<&str>) -> RawRequest {
-        let mut request = Request::post(format!("http://localhost/flaredb.kv.v1.Kv/{method}"))
+        self.open(&format!("/flaredb.kv.v1.Kv/{method}"), grpc_timeout)
+    }
+
+    /// Begins a request of any method with its headers.
+    pub(crate) fn open(&mut self, path: &str, grpc_timeout: Option<&str>) -> RawRequest {
+        let mut request = Request::post(format!("http://localhost{path}"))
             .header("content-type", "application/grpc")
             .header("te", "trailers");
         if let Some(value) = grpc_timeout {

@@ -1,0 +1,71 @@
+//! Clients that mean harm, and what they cannot do.
+
+use std::time::Duration;
+
+use rdb_engine_api::ErrorKind;
+
+use crate::harness::{get, http, metric, put, read_error, served};
+use crate::raw::RawClient;
+
+const CHECK: &str = "/grpc.health.v1.Health/Check";
+const REFLECT: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+
+#[tokio::test]
+async fn requests_for_health_and_reflection_that_never_end_are_bounded_by_connection() {
+    let mut served = served(|_| {}).await;
+    let ops = served.node.ops_addr();
+    let mut raw = RawClient::connect(served.node.addr()).await;
+    let mut open = Vec::new();
+    for _ in 0..32 {
+        let mut request = raw.open(REFLECT, None);
+        assert!(request.answer().await.is_none());
+        open.push(request);
+    }
+    let status = raw.open(REFLECT, None).answer().await.unwrap();
+    assert_eq!(read_error(&status), ErrorKind::Exhausted);
+    metric(ops, "flaredb_shed_total{reason=\"requests\"} 1").await;
+    // Others are served, in this connection too, and there is room again once one has ended.
+    assert!(raw.get("absent").answer().await.is_none());
+    let _ = served.kv.get(get("absent")).await.unwrap();
+    open.pop().unwrap().reset();
+    let mut again = raw.open(REFLECT, None);
+    while again.answer().await.is_some() {
+        again = raw.open(REFLECT, None);
+    }
+}
+
+#[tokio::test]
+async fn a_health_check_that_never_becomes_whole_is_ended() {
+    let served = served(|config| config.request_timeout = Duration::from_millis(50)).await;
+    let mut raw = RawClient::connect(served.node.addr()).await;
+    let mut check = raw.open(CHECK, None);
+    check.send(vec![0, 0, 0]);
+    assert_eq!(read_error(&check.answer().await.unwrap()), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn a_long_message_for_health_is_refused_before_it_is_kept() {
+    let served = served(|_| {}).await;
+    let mut raw = RawClient::connect(served.node.addr()).await;
+    let mut check = raw.open(CHECK, None);
+    // The message is 3 MiB long, says its prefix, and none of it comes.
+    check.send(vec![0, 0, 0x30, 0, 0]);
+    assert_eq!(check.answer().await.unwrap().code(), tonic::Code::OutOfRange);
+}
+
+#[tokio::test]
+async fn ids_and_paths_of_requests_add_nothing_to_the_metrics() {
+    let mut served = served(|_| {}).await;
+    let _ = served.kv.put(put("k", "v")).await.unwrap();
+    let ops = served.node.ops_addr();
+    let lines = async || http(ops, "GET", "/metrics").await.1.lines().count();
+    let before = lines().await;
+    let mut raw = RawClient::connect(served.node.addr()).await;
+    for number in 0..50 {
+        let status = raw.open(&format!("/flaredb.kv.v1.Kv/Method{number}"), None).answer().await.unwrap();
+        assert_eq!(read_error(&status), ErrorKind::Unsupported);
+        let _ = http(ops, "GET", &format!("/path{number}")).await;
+    }
+    metric(ops, "flaredb_requests_refused_total 50").await;
+    assert_eq!(lines().await, before);
+}
