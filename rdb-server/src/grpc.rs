@@ -1,4 +1,5 @@
 use std::convert::Infallible;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
@@ -32,10 +33,12 @@ use crate::reload::Tls;
 use crate::state::State;
 use crate::transport::Transport;
 
-/// Flow-control windows, in bytes. The default of 64 KiB allows one window a round trip; the adaptive window
-/// is worse than either.
-const STREAM_WINDOW: u32 = 2 << 20;
-const CONNECTION_WINDOW: u32 = 32 << 20;
+/// The flow-control window of a stream, in bytes: that of the longest message, within these bounds. HTTP/2's own
+/// 64 KiB allow one window a round trip, and the adaptive window is worse than either. What is in a window and was
+/// not taken by a service is kept, and counts nowhere.
+const STREAM_WINDOW: RangeInclusive<usize> = 64 << 10..=2 << 20;
+/// The window of a connection, in those of its streams.
+const STREAMS_IN_WINDOW: u32 = 16;
 
 /// What a stream buffers of its answer, beside the message that is being sent.
 const SEND_BUFFER: usize = 256 << 10;
@@ -81,11 +84,12 @@ pub(crate) async fn serve_connection(
         Err(failure) => return state.refuse(&failure, peer),
     };
 
+    let window = state.max_message_bytes.clamp(*STREAM_WINDOW.start(), *STREAM_WINDOW.end()) as u32;
     let mut builder = http2::Builder::new(Tasks(tracker));
     builder
         .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(window)
+        .initial_connection_window_size(window.saturating_mul(STREAMS_IN_WINDOW))
         .adaptive_window(false)
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(HEADERS)

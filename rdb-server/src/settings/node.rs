@@ -103,7 +103,7 @@ pub struct NodeArgs {
     #[arg(help_heading = "Times")]
     idle_timeout: Time,
 
-    /// How long a client may take nothing of the answers that wait for it
+    /// How long a client may take nothing of the answers that wait for it, or for the next message of an upload
     #[arg(long, value_name = "TIME", default_value_t = Time(NodeConfig::default().stall_timeout))]
     #[arg(help_heading = "Times")]
     stall_timeout: Time,

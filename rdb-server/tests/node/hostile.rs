@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use rdb_engine_api::ErrorKind;
+use tokio::time::{Instant, interval};
 
-use crate::harness::{get, http, metric, put, read_error, served};
+use crate::harness::{PATIENCE, get, http, metric, put, read_error, served, write_error};
 use crate::raw::RawClient;
 
+const RESTORE: &str = "/flaredb.kv.v1.Kv/Restore";
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 const REFLECT: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
@@ -51,6 +53,52 @@ async fn a_long_message_for_health_is_refused_before_it_is_kept() {
     // The message is 3 MiB long, says its prefix, and none of it comes.
     check.send(vec![0, 0, 0x30, 0, 0]);
     assert_eq!(check.answer().await.unwrap().code(), tonic::Code::OutOfRange);
+}
+
+#[tokio::test]
+async fn what_nobody_has_taken_yet_is_no_more_than_the_longest_message_needs() {
+    let served = served(|config| config.max_message_bytes = Some(64 << 10)).await;
+    let mut raw = RawClient::connect(served.node.addr()).await;
+    // Once one is answered, the node's settings are known.
+    assert!(raw.get("absent").answer().await.is_none());
+    let mut uploads: Vec<_> = (0..20).map(|_| raw.open(RESTORE, None)).collect();
+    assert_eq!(uploads[0].window(8 << 20).await, 64 << 10);
+}
+
+#[tokio::test]
+async fn an_upload_that_never_begins_is_ended() {
+    let served = served(|config| config.stall_timeout = Duration::from_millis(50)).await;
+    let mut raw = RawClient::connect(served.node.addr()).await;
+    // One says nothing at all, the other begins a message and never ends it.
+    for bytes in [&[][..], &[0, 0, 0, 0, 9, 1]] {
+        let mut upload = raw.open(RESTORE, None);
+        upload.send(bytes);
+        assert_eq!(write_error(&upload.answer().await.unwrap()).kind(), ErrorKind::Unavailable);
+    }
+    let ops = served.node.ops_addr();
+    metric(ops, "flaredb_requests_in_flight 0").await;
+    metric(ops, "flaredb_request_bytes_in_flight 0").await;
+}
+
+#[tokio::test]
+async fn a_message_that_trickles_is_no_reason_to_wait_longer() {
+    let limit = Duration::from_millis(300);
+    let served = served(|config| config.stall_timeout = limit).await;
+    let mut raw = RawClient::connect(served.node.addr()).await;
+    let mut upload = raw.open(RESTORE, None);
+    let start = Instant::now();
+    upload.send(vec![0, 0, 1, 0, 0]);
+    let mut ticks = interval(limit / 10);
+    let status = loop {
+        tokio::select! {
+            biased;
+            status = upload.answer() => break status,
+            _ = ticks.tick() => {}
+        }
+        assert!(start.elapsed() < PATIENCE);
+        upload.send(vec![0]);
+    };
+    assert_eq!(write_error(&status.unwrap()).kind(), ErrorKind::Unavailable);
 }
 
 #[tokio::test]

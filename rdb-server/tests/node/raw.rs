@@ -1,3 +1,4 @@
+use std::future::poll_fn;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -99,6 +100,13 @@ pub(crate) struct RawRequest {
 impl RawRequest {
     pub(crate) fn send(&mut self, bytes: impl Into<Bytes>) {
         self.body.send_data(bytes.into(), false).unwrap();
+    }
+
+    /// How much of so many bytes the node would take now.
+    pub(crate) async fn window(&mut self, wanted: usize) -> usize {
+        self.body.reserve_capacity(wanted);
+        let more = poll_fn(|context| self.body.poll_capacity(context));
+        timeout(PATIENCE, more).await.unwrap().unwrap().unwrap()
     }
 
     pub(crate) fn end(&mut self) {
