@@ -194,6 +194,14 @@ impl NodeArgs {
                 );
             }
         }
+        // Whoever empties the list wants nobody in, and would let everybody in.
+        let is_emptied = self.tls_allowed_clients.is_empty() && findings.is_given("tls-allowed-clients");
+        if is_emptied && self.tls_client_ca.is_some() {
+            findings.refuse(
+                invalid("tls-allowed-clients is empty: leave it out to serve clients of any name")
+                    .with("from", findings.origin("tls-allowed-clients")),
+            );
+        }
         if self.tls_allowed_clients.iter().any(String::is_empty) {
             findings.refuse(invalid("a name of tls-allowed-clients is empty"));
         }
