@@ -1,9 +1,13 @@
 //! Clients that mean harm, and what they cannot do.
 
+use std::iter;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rdb_engine_api::ErrorKind;
-use tokio::time::{Instant, interval};
+use tokio::io::{AsyncWriteExt as _, copy, sink};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, interval, timeout};
 
 use crate::harness::{PATIENCE, get, http, metric, put, read_error, served, write_error};
 use crate::raw::RawClient;
@@ -116,4 +120,74 @@ async fn ids_and_paths_of_requests_add_nothing_to_the_metrics() {
     }
     metric(ops, "flaredb_requests_refused_total 50").await;
     assert_eq!(lines().await, before);
+}
+
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// The headers of a get, and nothing behind them.
+fn headers() -> Vec<u8> {
+    let path = b"/flaredb.kv.v1.Kv/Get";
+    // POST and http are in HTTP/2's table; the path is a literal.
+    [&[0x83, 0x86, 0x04, u8::try_from(path.len()).unwrap()], &path[..]].concat()
+}
+
+/// Sends frames until the node has had enough, and hears nothing; how many were sent.
+async fn flood(addr: SocketAddr, frames: impl Iterator<Item = Vec<u8>>) -> usize {
+    let (mut hear, mut say) = TcpStream::connect(addr).await.unwrap().into_split();
+    // What is heard is no matter, but has to be taken.
+    let hearing = tokio::spawn(async move { copy(&mut hear, &mut sink()).await });
+    let greeting = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(4, 0, 0, &[])[..]].concat();
+    say.write_all(&greeting).await.unwrap();
+    let mut sent = 0;
+    for frame in frames {
+        if timeout(PATIENCE, say.write_all(&frame)).await.unwrap().is_err() {
+            break;
+        }
+        sent += 1;
+    }
+    drop(say);
+    let _ = timeout(PATIENCE, hearing).await.unwrap().unwrap();
+    sent
+}
+
+#[tokio::test]
+async fn headers_that_never_end_break_their_connection_and_no_other() {
+    let mut served = served(|_| {}).await;
+    // Each has 3,000 headers of one letter.
+    let more = [0, 1, b'a', 1, b'b'].repeat(3000);
+    let endless = iter::once(frame(1, 0, 1, &headers()))
+        .chain(iter::repeat_with(|| frame(9, 0, 1, &more)).take(100_000));
+    let sent = flood(served.node.addr(), endless).await;
+    assert!(sent < 2000, "{sent}");
+    let _ = served.kv.get(get("absent")).await.unwrap();
+}
+
+#[tokio::test]
+async fn requests_that_are_reset_as_they_come_leave_nothing_behind() {
+    let mut served = served(|_| {}).await;
+    let resets = (0..20_000).map(|number| {
+        let stream = 2 * number + 1;
+        // The headers are all; CANCEL.
+        [frame(1, 4, stream, &headers()), frame(3, 0, stream, &8u32.to_be_bytes())].concat()
+    });
+    let _ = flood(served.node.addr(), resets).await;
+    let _ = served.kv.get(get("absent")).await.unwrap();
+    let ops = served.node.ops_addr();
+    metric(ops, "flaredb_requests_in_flight 0").await;
+    metric(ops, "flaredb_connections_open 1").await;
+}
+
+#[tokio::test]
+async fn a_flood_of_empty_frames_breaks_its_connection() {
+    let mut served = served(|_| {}).await;
+    let empty =
+        iter::once(frame(1, 4, 1, &headers())).chain(iter::repeat_with(|| frame(0, 0, 1, &[])).take(200_000));
+    let sent = flood(served.node.addr(), empty).await;
+    assert!(sent < 100_000, "{sent}");
+    let _ = served.kv.get(get("absent")).await.unwrap();
+    metric(served.node.ops_addr(), "flaredb_requests_in_flight 0").await;
 }
