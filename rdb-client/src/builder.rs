@@ -5,7 +5,7 @@ use rdb_engine_api::{Error, ErrorKind, Result};
 use crate::Client;
 use crate::dialer::{Dialer, Route};
 use crate::discovery::Discovery;
-use crate::endpoint::{DEFAULT_PORT, parse_all};
+use crate::endpoint::{DEFAULT_PORT, Endpoint, parse_all};
 use crate::pd::Pd;
 use crate::retry::RetryPolicy;
 use crate::tls::{Tls, TlsConfig};
@@ -93,6 +93,8 @@ impl ClientBuilder {
     /// this order; instead of endpoints. It is asked whenever a connection to the node is made, so that the
     /// client follows a node that comes back at another address. While it is gone, the node is looked for
     /// where it was last; one of another cluster than the first is refused.
+    ///
+    /// `https://` holds for the node too, unless [`pd_tls`](Self::pd_tls) says what is the driver's alone.
     #[must_use]
     pub fn pd<S: Into<String>>(mut self, addresses: impl IntoIterator<Item = S>) -> Self {
         self.pd.extend(addresses.into_iter().map(Into::into));
@@ -161,11 +163,19 @@ impl ClientBuilder {
             let message = "either endpoints or a placement driver leads to the node, not both";
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
-        let tls = self.tls.clone().map(Tls::load).transpose()?;
+        let tls = self.tls_found_by_pd().map(Tls::load).transpose()?;
         let mut pd = Self { endpoints: self.pd.clone(), pd: Vec::new(), ..self.clone() };
         pd.tls = self.pd_tls.clone().or(pd.tls);
         let discovery = Discovery::new(Pd::open(pd).await?);
         Ok(Dialer::new(Route::Discovered(discovery), tls, self.dial_limit()))
+    }
+
+    /// How the node is reached that a placement driver finds. Its address has no scheme, so what was said of the
+    /// driver's holds: `https://` is not an invitation to send all data on in plain text.
+    fn tls_found_by_pd(&self) -> Option<TlsConfig> {
+        let is_https = |text: &String| Endpoint::parse(text, DEFAULT_PORT).is_ok_and(|pd| pd.is_https());
+        let by_scheme = self.pd_tls.is_none() && self.pd.iter().any(is_https);
+        self.tls.clone().or_else(|| by_scheme.then(TlsConfig::default))
     }
 
     /// What makes the connections to the server at these endpoints.
@@ -187,5 +197,20 @@ impl ClientBuilder {
             self.endpoints.push(DEFAULT_ENDPOINT.to_owned());
         }
         Client::open(self).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_placement_driver_by_https_leads_to_no_node_in_plain_text() {
+        let builder = || ClientBuilder::new().pd(["a", "https://b"]);
+        assert!(builder().tls_found_by_pd().is_some());
+        // Whoever tells the two apart has said it.
+        assert!(builder().pd_tls(TlsConfig::default()).tls_found_by_pd().is_none());
+        assert!(ClientBuilder::new().pd(["a", "http://b"]).tls_found_by_pd().is_none());
+        assert!(ClientBuilder::new().pd(["a"]).tls(TlsConfig::default()).tls_found_by_pd().is_some());
     }
 }

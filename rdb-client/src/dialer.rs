@@ -82,6 +82,7 @@ impl Dialer {
             Route::Discovered(discovery) => {
                 // Half of the time, so that there is time to dial where the node was last.
                 found = [discovery.find(self.limit / 2).await?];
+                found[0].check_scheme(self.is_secure())?;
                 &found
             }
         };

@@ -63,6 +63,21 @@ impl Endpoint {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }
 
+    /// Whether it says `https://`.
+    pub(crate) fn is_https(&self) -> bool {
+        self.secure == Some(true)
+    }
+
+    /// Refuses to be reached otherwise than its scheme says: whoever says `https://` is not dialled in plain text.
+    pub(crate) fn check_scheme(&self, is_secure: bool) -> Result<()> {
+        let message = match (self.secure, is_secure) {
+            (Some(true), false) => "node's address says https://, but TLS is not asked for",
+            (Some(false), true) => "node's address says http://, which is without TLS, but TLS is asked for",
+            _ => return Ok(()),
+        };
+        Err(Error::new(ErrorKind::InvalidArgument, message).with("endpoint", self))
+    }
+
     pub(crate) async fn dial(&self) -> io::Result<TcpStream> {
         let stream = TcpStream::connect((self.host(), self.port)).await?;
         // Requests are small and someone waits for each.

@@ -1,3 +1,4 @@
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,11 +49,22 @@ pub(crate) async fn accept(
             }
             Err(error) => {
                 errors.inc();
+                if is_of_connection(&error) {
+                    tracing::debug!(%error, "a connection was gone before it was accepted");
+                    continue;
+                }
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(PAUSE).await;
             }
         }
     }
+}
+
+/// Whether the error is that of one connection, which its client brought about: to pause then would let it hold up
+/// the others.
+fn is_of_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
 /// An accepted connection and its place among them.

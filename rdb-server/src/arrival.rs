@@ -16,7 +16,7 @@ pub(crate) const PREFIX_BYTES: usize = 5;
 ///
 /// No service has seen the request yet, so whatever ends it here was certainly not applied (C10).
 pub(crate) async fn receive(admission: &Admission, body: Incoming) -> Result<Option<Bytes>> {
-    let ending = admission.state().ending.clone();
+    let ending = &admission.state().ending; // to copy it would take a lock that all requests share
     let deadline = admission.deadline();
     let message = tokio::select! {
         biased;

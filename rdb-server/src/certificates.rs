@@ -1,3 +1,4 @@
+use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +19,6 @@ use crate::TlsConfig;
 use crate::allowed_clients::AllowedClients;
 
 /// What the files of a [`TlsConfig`] hold, ready for handshakes.
-#[derive(Debug)]
 pub(crate) struct Certificates {
     /// For the gRPC address.
     pub(crate) grpc: Arc<ServerConfig>,
@@ -28,6 +28,13 @@ pub(crate) struct Certificates {
     pub(crate) expiry: i64,
     /// The bytes of the files, to tell whether they have changed.
     pub(crate) files: Vec<Vec<u8>>,
+}
+
+/// When they expire, never what the files say: one of them is the private key.
+impl fmt::Debug for Certificates {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Certificates").field("expiry", &self.expiry).finish_non_exhaustive()
+    }
 }
 
 impl Certificates {

@@ -32,8 +32,8 @@ pub struct NodeConfig {
     pub handshake_timeout: Duration,
     /// How long a connection may be without a request before it is closed; an hour by default.
     pub idle_timeout: Duration,
-    /// How long a client may take nothing of the answers that wait for it before its connection is closed; two
-    /// minutes by default.
+    /// How long a client may take nothing of the answers that wait for it before its connection is closed, and how
+    /// long it may take for the next message of an upload before that ends; two minutes by default.
     pub stall_timeout: Duration,
     /// How long a connection may be silent before it is asked for a sign of life; 30 s by default.
     pub keepalive_interval: Duration,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rdb_engine_api::{Error, ErrorKind, Result};
 use tokio::time::Instant;
 
+use crate::metrics::Shed;
 use crate::state::State;
 
 /// What goes on in one connection: how many requests it has, and which bytes of answers its client has not
@@ -14,6 +15,8 @@ pub(crate) struct Flow {
     state: Arc<State>,
     began: Instant,
     requests: AtomicUsize,
+    /// Those among them that no service of ours takes: see [`Busy::aside`].
+    asides: AtomicUsize,
     unsent: AtomicUsize,
     /// When the last request ended, in milliseconds since the connection began.
     rested: AtomicU64,
@@ -38,6 +41,7 @@ impl Flow {
             state,
             began: Instant::now(),
             requests: AtomicUsize::new(0),
+            asides: AtomicUsize::new(0),
             unsent: AtomicUsize::new(0),
             rested: AtomicU64::new(0),
             moved: AtomicU64::new(0),
@@ -110,25 +114,49 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
+/// The most requests at once of one connection for health and reflection. They take no place among the requests in
+/// flight, so that a full node can say that it lives, and some of them last for as long as their client likes.
+const MAX_ASIDES: usize = 32;
+
 /// A request of a connection, until all of its answer is on its way.
 #[derive(Debug)]
-pub(crate) struct Busy(Arc<Flow>);
+pub(crate) struct Busy {
+    flow: Arc<Flow>,
+    is_aside: bool,
+}
 
 impl Busy {
     pub(crate) fn new(flow: &Arc<Flow>) -> Self {
         flow.requests.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(flow))
+        Self { flow: Arc::clone(flow), is_aside: false }
+    }
+
+    /// Counts the request among those for health and reflection, if there is room for one more.
+    pub(crate) fn aside(&mut self) -> Result<()> {
+        self.is_aside = true;
+        if self.flow.asides.fetch_add(1, Ordering::Relaxed) < MAX_ASIDES {
+            return Ok(());
+        }
+        self.flow.state.metrics.shed(Shed::Requests);
+        Err(Error::new(
+            ErrorKind::Exhausted,
+            "too many requests for health and reflection in this connection",
+        )
+        .with("limit", MAX_ASIDES))
     }
 
     pub(crate) const fn flow(&self) -> &Arc<Flow> {
-        &self.0
+        &self.flow
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
+        if self.is_aside {
+            self.flow.asides.fetch_sub(1, Ordering::Relaxed);
+        }
         // First: seen without requests, the connection must not look as if it had rested since the last one.
-        self.0.rested.store(self.0.now(), Ordering::Relaxed);
-        self.0.requests.fetch_sub(1, Ordering::Release);
+        self.flow.rested.store(self.flow.now(), Ordering::Relaxed);
+        self.flow.requests.fetch_sub(1, Ordering::Release);
     }
 }

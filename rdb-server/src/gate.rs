@@ -86,6 +86,13 @@ const REQUEST_ID: &str = "x-request-id";
 /// A longer one is nobody's id.
 const MAX_REQUEST_ID: usize = 64;
 
+/// Whether it is an id that logs can show as it is. A space in it could look like a field of its own, and what is
+/// no ASCII could have a terminal do things.
+fn is_id(bytes: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:+/=@".contains(byte);
+    bytes.len() <= MAX_REQUEST_ID && bytes.iter().all(is_plain)
+}
+
 fn shown(id: Option<&HeaderValue>) -> Cow<'_, str> {
     id.map_or(Cow::Borrowed("-"), |id| String::from_utf8_lossy(id.as_bytes()))
 }
@@ -126,7 +133,7 @@ impl Admission {
             Reception::Whole => state.config.request_timeout,
             Reception::Upload | Reception::Dialogue => MAX_TIME,
         });
-        let id = headers.get(REQUEST_ID).filter(|id| id.len() <= MAX_REQUEST_ID).cloned();
+        let id = headers.get(REQUEST_ID).filter(|id| is_id(id.as_bytes())).cloned();
         let span = tracing::debug_span!(
             "request",
             request = %shown(id.as_ref()),
@@ -278,5 +285,23 @@ impl Drop for Admission {
         self.span.record("outcome", ending.name());
         self.state.let_go(*self.held_bytes.get_mut());
         self.state.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_what_logs_can_show_as_it_is() {
+        let longest = "7".repeat(MAX_REQUEST_ID);
+        for id in ["7b-01", "00-4bf92f3577b34da6-01", "a_b.c:d+e/f==@g", &longest] {
+            assert!(is_id(id.as_bytes()), "{id}");
+        }
+        let too_long = "7".repeat(MAX_REQUEST_ID + 1);
+        for id in ["a method=put", "a\tb", "a\u{9b}31m", "\u{202e}a", "a\"b", "a}:b{", "a,b", &too_long] {
+            assert!(!is_id(id.as_bytes()), "{id:?}");
+        }
+        assert!(!is_id(b"a\x9b31m"));
     }
 }

@@ -1,4 +1,5 @@
 use std::convert::Infallible;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
@@ -32,10 +33,12 @@ use crate::reload::Tls;
 use crate::state::State;
 use crate::transport::Transport;
 
-/// Flow-control windows, in bytes. The default of 64 KiB allows one window a round trip; the adaptive window
-/// is worse than either.
-const STREAM_WINDOW: u32 = 2 << 20;
-const CONNECTION_WINDOW: u32 = 32 << 20;
+/// The flow-control window of a stream, in bytes: that of the longest message, within these bounds. HTTP/2's own
+/// 64 KiB allow one window a round trip, and the adaptive window is worse than either. What is in a window and was
+/// not taken by a service is kept, and counts nowhere.
+const STREAM_WINDOW: RangeInclusive<usize> = 64 << 10..=2 << 20;
+/// The window of a connection, in those of its streams.
+const STREAMS_IN_WINDOW: u32 = 16;
 
 /// What a stream buffers of its answer, beside the message that is being sent.
 const SEND_BUFFER: usize = 256 << 10;
@@ -81,11 +84,12 @@ pub(crate) async fn serve_connection(
         Err(failure) => return state.refuse(&failure, peer),
     };
 
+    let window = state.max_message_bytes.clamp(*STREAM_WINDOW.start(), *STREAM_WINDOW.end()) as u32;
     let mut builder = http2::Builder::new(Tasks(tracker));
     builder
         .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(window)
+        .initial_connection_window_size(window.saturating_mul(STREAMS_IN_WINDOW))
         .adaptive_window(false)
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(HEADERS)
@@ -98,12 +102,15 @@ pub(crate) async fn serve_connection(
     let service = {
         let flow = Arc::clone(&flow);
         service_fn(move |request| {
-            let (routes, busy) = (routes.clone(), Busy::new(&flow));
+            let (routes, mut busy) = (routes.clone(), Busy::new(&flow));
             async move {
                 let state = Arc::clone(busy.flow().state());
                 let method = state.methods.at(request.uri().path());
                 let call = method.map_or(Call::Read, |method| state.methods.get(method).call);
-                let Ok(answer) = self::call(routes, state, method, request).await;
+                let Ok(answer) = match method {
+                    Some(method) => self::call(routes, state, method, request).await,
+                    None => aside(routes, &state, &mut busy, request).await,
+                };
                 let (parts, body) = answer.into_parts();
                 let answer = Outgoing::new(body, call, busy).await?;
                 Ok::<_, Status>(Response::from_parts(parts, answer))
@@ -164,22 +171,36 @@ async fn begin_http2(stream: TcpStream, tls: Option<&Tls>) -> Result<Transport, 
     Ok(transport.replay(PREFACE))
 }
 
-async fn call(
+/// Answers a request for a method that is none of ours.
+async fn aside(
     mut routes: Routes,
-    state: Arc<State>,
-    method: Option<usize>,
+    state: &State,
+    busy: &mut Busy,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let Some(method) = method else {
-        let path = request.uri().path();
-        // Health and reflection are gRPC's own; their clients expect its own errors.
-        if path.starts_with("/grpc.") {
-            return routes.call(request).await;
-        }
+    let path = request.uri().path();
+    if !path.starts_with("/grpc.") {
         state.metrics.requests_refused.inc();
         let error = Error::new(ErrorKind::Unsupported, "no such method").with("path", path);
         return Ok(to_status(&error).into_http());
-    };
+    }
+    if let Err(error) = busy.aside() {
+        return Ok(to_status(&error).into_http());
+    }
+    // Health and reflection are gRPC's own; their clients expect its own errors. It waits for the request to be
+    // whole; what comes after may last.
+    timeout(state.config.request_timeout, routes.call(request)).await.unwrap_or_else(|_| {
+        let error = Error::new(ErrorKind::Unavailable, "request was not whole by its deadline");
+        Ok(to_status(&error).into_http())
+    })
+}
+
+async fn call(
+    routes: Routes,
+    state: Arc<State>,
+    method: usize,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
     let admission = match Admission::new(&state, method, request.headers()) {
         Ok(admission) => admission,
         Err(status) => return Ok(status.into_http()),

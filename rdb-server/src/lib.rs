@@ -56,6 +56,7 @@ mod reload;
 mod restore;
 mod run;
 mod scan;
+mod seldom;
 mod server;
 pub mod service;
 pub mod settings;

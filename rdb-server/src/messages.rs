@@ -7,10 +7,12 @@ use futures::{Stream, StreamExt};
 use hyper::body::{Body, Frame, Incoming};
 use rdb_engine_api::{Error, ErrorKind, Result};
 use rdb_proto::{Call, from_status, to_status};
+use tokio::time::{Sleep, sleep};
 use tonic::{Status, Streaming};
 
 use crate::arrival::PREFIX_BYTES;
 use crate::gate::Admission;
+use crate::method::Reception;
 
 /// The messages of a request that has many, as they come.
 #[derive(Debug)]
@@ -24,7 +26,8 @@ impl<Q> Messages<Q> {
     /// Waits for the next one; `None` after the last.
     ///
     /// # Errors
-    /// [`Unavailable`](ErrorKind::Unavailable) where the client has left before the end,
+    /// [`Unavailable`](ErrorKind::Unavailable) where the client has left before the end, or sends no whole message
+    /// for so long that an upload ends ([`NodeConfig::stall_timeout`](crate::NodeConfig::stall_timeout)),
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a message that is too long or malformed,
     /// [`Exhausted`](ErrorKind::Exhausted) where there is no room for its bytes.
     pub async fn next(&mut self) -> Result<Option<Q>> {
@@ -49,7 +52,8 @@ impl<Q> Stream for Messages<Q> {
 }
 
 /// The body of a request with many messages, on its way to its service. It is read no faster than the service
-/// takes messages, holds each to the limit, and takes room for the bytes of those that are not taken yet.
+/// takes messages, holds each to the limit, and takes room for the bytes of those that are not taken yet. An upload
+/// whose client leaves its service without the next message for too long ends.
 #[derive(Debug)]
 pub(crate) struct Passing {
     body: Incoming,
@@ -57,11 +61,13 @@ pub(crate) struct Passing {
     message: Framing,
     /// What was handed on: all of it is taken when more is asked for, but for a message that is not whole.
     handed: usize,
+    /// Since the service waits for its client.
+    waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl Passing {
     pub(crate) fn new(body: Incoming, admission: Arc<Admission>) -> Self {
-        Self { body, admission, message: Framing::default(), handed: 0 }
+        Self { body, admission, message: Framing::default(), handed: 0, waiting: None }
     }
 
     fn take(&mut self, data: &Bytes) -> Result<()> {
@@ -75,7 +81,21 @@ impl Passing {
         }
         self.admission.hold(data.len())?;
         self.handed += data.len();
+        if self.message.has_ended {
+            self.waiting = None;
+        }
         Ok(())
+    }
+
+    /// Whether the service waits for too long. A dialogue may rest for as long as its client likes.
+    fn poll_left_waiting(&mut self, context: &mut Context<'_>) -> Poll<Error> {
+        if self.admission.method().reception != Reception::Upload {
+            return Poll::Pending;
+        }
+        let limit = self.admission.state().config.stall_timeout;
+        ready!(self.waiting.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(context));
+        let error = Error::new(ErrorKind::Unavailable, "next message of the upload did not come in time");
+        Poll::Ready(error.with("limit_ms", limit.as_millis()))
     }
 }
 
@@ -90,10 +110,14 @@ impl Body for Passing {
         let taken = self.handed.saturating_sub(self.message.received);
         self.admission.let_go(taken);
         self.handed -= taken;
-        let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
-            None => return Poll::Ready(None),
-            Some(Ok(frame)) => frame,
-            Some(Err(_)) => {
+        let frame = match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Pending => {
+                let error = ready!(self.poll_left_waiting(context));
+                return Poll::Ready(Some(Err(to_status(&error))));
+            }
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(Some(Ok(frame))) => frame,
+            Poll::Ready(Some(Err(_))) => {
                 let error = Error::new(ErrorKind::Unavailable, "request broke off");
                 return Poll::Ready(Some(Err(to_status(&error))));
             }
@@ -118,11 +142,14 @@ struct Framing {
     prefix: [u8; PREFIX_BYTES],
     /// The bytes of the current message that have come, its prefix included.
     received: usize,
+    /// Whether a message has ended in the bytes that came last.
+    has_ended: bool,
 }
 
 impl Framing {
     /// Follows the messages in some bytes; an error is the length of one that is above the limit.
     fn advance(&mut self, mut data: Bytes, limit: usize) -> Result<(), usize> {
+        self.has_ended = false;
         while data.has_remaining() {
             if self.received < PREFIX_BYTES {
                 let taken = data.len().min(PREFIX_BYTES - self.received);
@@ -140,6 +167,7 @@ impl Framing {
             self.received += taken;
             if self.received == PREFIX_BYTES + self.length() {
                 self.received = 0;
+                self.has_ended = true;
             }
         }
         Ok(())

@@ -22,8 +22,9 @@ pub struct Method {
 pub enum Reception {
     /// One message, which the service sees once all of it is there.
     Whole,
-    /// A stream of messages that the service answers at its end. It is bound by the deadline of its client
-    /// alone, and when the server drains it may still come to its end.
+    /// A stream of messages that the service answers at its end. It is bound by the deadline of its client, and by
+    /// [`NodeConfig::stall_timeout`](crate::NodeConfig::stall_timeout) for each message; when the server drains it
+    /// may still come to its end.
     Upload,
     /// A stream of messages that is answered while it goes on, for as long as its client likes. It is bound by
     /// the deadline of its client alone, and ends when the server begins to drain.

@@ -22,6 +22,9 @@ use crate::reload::Tls;
 use crate::state::State;
 use crate::{NodeConfig, grpc, ops};
 
+/// The longest message that health and reflection take: they ask for names.
+const MAX_NAME_BYTES: usize = 4 << 10;
+
 /// The services that every server has.
 const GRPC_NAMES: [&str; 2] = ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"];
 
@@ -176,7 +179,10 @@ impl Bound {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .build_v1()
             .map_err(|error| Error::new(ErrorKind::Internal, "cannot build reflection").because(error))?;
-        let routes = routes.add_service(health_service).add_service(reflection).prepare();
+        let routes = routes
+            .add_service(health_service.max_decoding_message_size(MAX_NAME_BYTES))
+            .add_service(reflection.max_decoding_message_size(MAX_NAME_BYTES))
+            .prepare();
 
         let tasks = TaskTracker::new();
         let on_connection = {

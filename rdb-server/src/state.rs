@@ -13,6 +13,7 @@ use crate::handshake::Failure;
 use crate::method::Methods;
 use crate::metrics::{Metrics, Shed};
 use crate::reload::Tls;
+use crate::seldom::Seldom;
 
 /// What all parts of a server share.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ pub(crate) struct State {
     pub(crate) cut: CancellationToken,
     /// Set when the engine has answered that it is closed, which it stays (C11).
     pub(crate) engine_closed: CancellationToken,
+    refusals: Seldom,
     /// Told whenever the last request in flight has ended.
     idle: Notify,
 }
@@ -73,6 +75,7 @@ impl State {
             ending: CancellationToken::new(),
             cut: CancellationToken::new(),
             engine_closed: CancellationToken::new(),
+            refusals: Seldom::default(),
             idle: Notify::new(),
         }
     }
@@ -87,12 +90,16 @@ impl State {
         }
     }
 
-    /// Reports a connection that did not begin.
+    /// Reports a connection that did not begin; above the level of debugging no more than ten a second.
     pub(crate) fn refuse(&self, failure: &Failure, peer: SocketAddr) {
         self.metrics.handshake_failed(failure);
         match failure {
             // Port scanners, and probes that only connect.
             Failure::Left => tracing::debug!(%peer, "connection did not begin: {failure}"),
+            // The metrics count all of them.
+            _ if !self.refusals.is_due(self.uptime()) => {
+                tracing::debug!(%peer, "connection did not begin: {failure}");
+            }
             _ => tracing::info!(%peer, "connection did not begin: {failure}"),
         }
     }

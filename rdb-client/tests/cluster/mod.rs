@@ -147,6 +147,16 @@ async fn a_cluster_without_a_store_is_unavailable() {
 }
 
 #[tokio::test]
+async fn a_node_whose_address_says_https_is_not_dialled_in_plain_text() {
+    let (pd, node) = (FakePd::start(CLUSTER).await, Fake::start().await);
+    pd.place(&format!("https://{}", node.address()));
+    let error = Client::builder().pd([pd.address()]).connect().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{}", error.report());
+    assert!(error.report().contains("node's address says https://"), "{}", error.report());
+    assert_eq!(node.arrivals(), 0);
+}
+
+#[tokio::test]
 async fn endpoints_and_a_placement_driver_contradict_each_other() {
     let error = Client::builder().endpoint("a").pd(["b"]).connect().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);

@@ -103,7 +103,7 @@ pub struct NodeArgs {
     #[arg(help_heading = "Times")]
     idle_timeout: Time,
 
-    /// How long a client may take nothing of the answers that wait for it
+    /// How long a client may take nothing of the answers that wait for it, or for the next message of an upload
     #[arg(long, value_name = "TIME", default_value_t = Time(NodeConfig::default().stall_timeout))]
     #[arg(help_heading = "Times")]
     stall_timeout: Time,
@@ -193,6 +193,14 @@ impl NodeArgs {
                     .with("from", findings.origin(setting)),
                 );
             }
+        }
+        // Whoever empties the list wants nobody in, and would let everybody in.
+        let is_emptied = self.tls_allowed_clients.is_empty() && findings.is_given("tls-allowed-clients");
+        if is_emptied && self.tls_client_ca.is_some() {
+            findings.refuse(
+                invalid("tls-allowed-clients is empty: leave it out to serve clients of any name")
+                    .with("from", findings.origin("tls-allowed-clients")),
+            );
         }
         if self.tls_allowed_clients.iter().any(String::is_empty) {
             findings.refuse(invalid("a name of tls-allowed-clients is empty"));

@@ -266,3 +266,16 @@ fn a_check_reads_certificates_too() {
     assert_eq!(code, Some(2), "{error}");
     assert!(error.starts_with("error: ") && error.contains("/no/such.pem"), "{error}");
 }
+
+#[test]
+fn an_emptied_list_of_clients_does_not_let_everybody_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(
+        &directory,
+        "engine = 'mem'\ntls-cert = 'c'\ntls-key = 'k'\ntls-client-ca = 'a'\ntls-allowed-clients = []\n",
+    );
+    let Ended { code, error, .. } = run(program().arg("--config").arg(&path));
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("tls-allowed-clients is empty: leave it out"), "{error}");
+    assert!(error.contains(":5"), "{error}");
+}

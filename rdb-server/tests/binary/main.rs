@@ -3,6 +3,7 @@
 
 mod configuration;
 mod deploy;
+mod descriptors;
 mod harness;
 mod life;
 mod logs;

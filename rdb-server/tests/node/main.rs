@@ -7,6 +7,7 @@ mod double;
 mod drain;
 mod exposition;
 mod harness;
+mod hostile;
 mod limits;
 mod operations;
 mod raw;

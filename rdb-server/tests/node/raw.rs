@@ -1,3 +1,4 @@
+use std::future::poll_fn;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -68,7 +69,12 @@ impl RawClient {
     }
 
     fn begin(&mut self, method: &str, grpc_timeout: Option<&str>) -> RawRequest {
-        let mut request = Request::post(format!("http://localhost/flaredb.kv.v1.Kv/{method}"))
+        self.open(&format!("/flaredb.kv.v1.Kv/{method}"), grpc_timeout)
+    }
+
+    /// Begins a request of any method with its headers.
+    pub(crate) fn open(&mut self, path: &str, grpc_timeout: Option<&str>) -> RawRequest {
+        let mut request = Request::post(format!("http://localhost{path}"))
             .header("content-type", "application/grpc")
             .header("te", "trailers");
         if let Some(value) = grpc_timeout {
@@ -94,6 +100,13 @@ pub(crate) struct RawRequest {
 impl RawRequest {
     pub(crate) fn send(&mut self, bytes: impl Into<Bytes>) {
         self.body.send_data(bytes.into(), false).unwrap();
+    }
+
+    /// How much of so many bytes the node would take now.
+    pub(crate) async fn window(&mut self, wanted: usize) -> usize {
+        self.body.reserve_capacity(wanted);
+        let more = poll_fn(|context| self.body.poll_capacity(context));
+        timeout(PATIENCE, more).await.unwrap().unwrap().unwrap()
     }
 
     pub(crate) fn end(&mut self) {

@@ -7,6 +7,7 @@ use hyper_util::rt::TokioIo;
 use rcgen::{SanType, date_time_ymd};
 use rdb_engine_api::ErrorKind;
 use rdb_proto::kv::v1::kv_client::KvClient;
+use rdb_server::service::Bound;
 use rdb_server::{Node, NodeConfig, TlsConfig, serve};
 use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, ClientConfig, ProtocolVersion};
@@ -174,6 +175,43 @@ async fn files_that_cannot_be_used_are_refused_by_name() {
     }
     for name in ["missing", "empty", "garbage"] {
         refused(name, &[], |tls| tls.client_authorities.get_or_insert_default()).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_shown_of_a_server_holds_no_private_key() {
+    let identity = Authority::new("tests").issue(|_| {});
+    let mut config = NodeConfig::on_free_ports();
+    let files = Files::of(&identity);
+    config.tls = Some(files.config());
+    let shown = format!("{:?}", Bound::new(config).await.unwrap());
+    // Bytes may be shown as text or as numbers.
+    let key = identity.key.lines().nth(1).unwrap();
+    let numbers = key.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ");
+    assert!(!shown.contains(key) && !shown.contains(&numbers), "{shown}");
+}
+
+#[tokio::test]
+async fn no_session_is_resumed() {
+    let authority = Authority::new("tests");
+    let files = Files::of(&authority.issue(|_| {}));
+    let node = node(Some(files.config()), |_| {}).await;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(authority.roots())
+            .with_no_client_auth();
+        config.alpn_protocols = vec!["h2".into()];
+        let config = Arc::new(config);
+        // The second would show what the first was given to come back with: the node's answer was read by then.
+        for _ in 0..2 {
+            let mut stream = connect(node.addr(), &config).await.unwrap();
+            assert_eq!(stream.get_ref().1.handshake_kind(), Some(rustls::HandshakeKind::Full));
+            stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+            timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap();
+        }
     }
 }
 
