@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use rdb_client::{Pd, Pem, Registration, StoreActivity, StoreIdentity, StoreInfo, TlsConfig};
 use rdb_engine_api::{Durability, Engine, EngineInfo, Error, ErrorKind, Result};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::Node;
@@ -62,6 +62,7 @@ pub async fn serve_in_cluster(
         Err(error) => return Err(error),
     };
     let is_known = membership.is_known.clone();
+    let drain_timeout = bound.config().drain_timeout;
     let node = serve_with(bound, engine, |registry| {
         let help = "Whether the placement driver answered the last heartbeat (1) or not (0)";
         registry.register("pd_connected", help, is_known);
@@ -70,7 +71,7 @@ pub async fn serve_in_cluster(
     let leaving = CancellationToken::new();
     let engine_closed = Box::pin(node.engine_closed());
     let heartbeats = tokio::spawn(membership.go_on(link, engine_closed, leaving.clone()));
-    Ok(Member { node, heartbeats: Some(Heartbeats { leaving, task: heartbeats }) })
+    Ok(Member { node, heartbeats: Some(Heartbeats { leaving, task: heartbeats, drain_timeout }) })
 }
 
 /// Serves an engine that no placement driver is told of. Data that belongs to a cluster is served all the same:
@@ -103,6 +104,7 @@ pub struct Member {
 struct Heartbeats {
     leaving: CancellationToken,
     task: JoinHandle<()>,
+    drain_timeout: Duration,
 }
 
 impl Drop for Heartbeats {
@@ -120,12 +122,15 @@ impl Serving for Member {
         self.node.ops_addr()
     }
 
-    /// As [`Node::shutdown`]; the placement driver is told meanwhile, if it can be.
+    /// As [`Node::shutdown`]; the placement driver is told meanwhile, if it can be within the same time.
     async fn shutdown(self) -> Result<()> {
-        if let Some(heartbeats) = &self.heartbeats {
-            heartbeats.leaving.cancel();
-        }
-        self.node.shutdown().await
+        let Some(mut heartbeats) = self.heartbeats else { return self.node.shutdown().await };
+        let deadline = Instant::now() + heartbeats.drain_timeout;
+        heartbeats.leaving.cancel();
+        let ended = self.node.shutdown().await;
+        // A node without clients ends sooner than anyone far away can be told.
+        let _ = timeout_at(deadline, &mut heartbeats.task).await;
+        ended
     }
 }
 

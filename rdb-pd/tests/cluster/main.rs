@@ -1,0 +1,14 @@
+//! A placement driver, nodes and the SDK put together: in this process, and as programs where one has to be
+//! killed or needs a clock of its own.
+#![allow(clippy::unwrap_used)] // also in helpers, which clippy does not take for tests
+
+mod clocks;
+mod directories;
+mod follow;
+mod hang;
+mod harness;
+mod identity;
+mod lives;
+mod program;
+mod relay;
+mod tls;
