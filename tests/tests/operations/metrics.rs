@@ -17,6 +17,7 @@ use rdb_server::{NodeConfig, Serving, TlsConfig, serve, serve_in_cluster};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
@@ -100,7 +101,11 @@ async fn scrape_cluster() -> [Scrape; 2] {
 
     let mut roots = RootCertStore::empty();
     roots.add(issued.cert.der().clone()).unwrap();
-    let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     let stream = TcpStream::connect(node.ops_addr()).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     let stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap();
