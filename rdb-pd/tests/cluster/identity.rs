@@ -9,7 +9,7 @@ use rdb_engine_api::{Engine as _, EngineExt as _, ErrorKind};
 use rdb_server::service::Bound;
 use rdb_server::{NodeConfig, Serving as _, serve_alone, serve_in_cluster};
 
-use crate::harness::{client, driver, flags, holder, key, mem, node, sled, stores, until};
+use crate::harness::{client, driver, flags, holder, key, mem, metric, node, sled, stores, until};
 use crate::relay::{Relay, Way};
 
 /// The small files of a directory that are not the engine's.
@@ -81,6 +81,33 @@ async fn a_data_directory_of_another_cluster_is_refused_and_nothing_is_changed()
 }
 
 #[tokio::test]
+async fn a_member_stays_one_when_another_clusters_placement_driver_comes_in_place_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ours, theirs, relay) = (driver(mem()).await, driver(mem()).await, Relay::start(Way::Gone).await);
+    relay.turn(Way::To(ours.addr()));
+    let first = node(&sled(directory.path()), relay.address(), Some(directory.path())).await.unwrap();
+    first.shutdown().await.unwrap();
+    let before = notes(directory.path());
+
+    relay.turn(Way::Gone);
+    let member = node(&sled(directory.path()), relay.address(), Some(directory.path())).await.unwrap();
+    for _ in 0..2 {
+        let tried = relay.accepted();
+        relay.turn(Way::To(theirs.addr()));
+        until("tried and refused", async || {
+            relay.accepted() > tried && metric(member.ops_addr(), "flaredb_pd_connected").await == 0.0
+        })
+        .await;
+        assert_eq!(stores(&theirs).await.len(), 0);
+        relay.turn(Way::To(ours.addr()));
+        until("back", async || metric(member.ops_addr(), "flaredb_pd_connected").await == 1.0).await;
+    }
+    assert_eq!(notes(directory.path()), before);
+    assert_eq!(stores(&ours).await.len(), 1);
+    member.shutdown().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_client_refuses_another_cluster_than_the_first() {
     let (ours, theirs, relay) = (driver(mem()).await, driver(mem()).await, Relay::start(Way::Gone).await);
     let (here, there) = (mem(), mem());
@@ -129,10 +156,8 @@ async fn a_registration_whose_answer_is_lost_makes_one_store() {
             .await;
             // Not before the second round's own has come, too.
             let made = f64::from(round + 1);
-            until("counted", async || {
-                crate::harness::metric(pd.ops_addr(), "flaredb_pd_registrations_total").await >= made
-            })
-            .await;
+            until("counted", async || metric(pd.ops_addr(), "flaredb_pd_registrations_total").await >= made)
+                .await;
             relay.turn(Way::Gone);
         };
         let (started, ()) = tokio::join!(starting, taken);
