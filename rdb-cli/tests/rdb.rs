@@ -5,6 +5,7 @@
 mod backup;
 mod cluster;
 mod messages;
+mod moves;
 mod shell;
 mod transfer;
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use rdb_engine_api::Limits;
 use rdb_pd::serve_on;
+use rdb_server::service::DriverDirectory;
 use rdb_server::settings::Program;
 
 use crate::cli::Cli;
@@ -22,6 +23,15 @@ fn main() -> ExitCode {
     };
     let config = cli.config();
     let server = config.server.clone();
+    let directory = cli.engine.directory();
     let open = move || cli.engine.open(&Limits::default());
-    rdb_server::run_with(server, open, async |bound, engine| serve_on(bound, engine, config).await)
+    rdb_server::run_with(server, open, async |bound, engine| {
+        let directory = directory.map(DriverDirectory::new).transpose()?;
+        let driver = serve_on(bound, engine, config).await?;
+        // Not before: what was refused is not its own.
+        if let Some(directory) = directory {
+            directory.keep(driver.cluster_id())?;
+        }
+        Ok(driver)
+    })
 }

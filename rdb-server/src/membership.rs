@@ -67,6 +67,7 @@ pub async fn serve_in_cluster(
         Err(error) => return Err(error),
     };
     let is_known = membership.is_known.clone();
+    let drain_timeout = bound.config().drain_timeout;
     let node = serve_with(bound, engine, |registry| {
         let help = "Whether the placement driver answered the last heartbeat (1) or not (0)";
         registry.register("pd_connected", help, is_known);
@@ -75,7 +76,7 @@ pub async fn serve_in_cluster(
     let leaving = CancellationToken::new();
     let engine_closed = Box::pin(node.engine_closed());
     let heartbeats = tokio::spawn(membership.go_on(link, engine_closed, leaving.clone()));
-    Ok(Member { node, heartbeats: Some(Heartbeats { leaving, task: heartbeats }) })
+    Ok(Member { node, heartbeats: Some(Heartbeats { leaving, task: heartbeats, drain_timeout }) })
 }
 
 /// Serves an engine that no placement driver is told of. Data that belongs to a cluster is served all the same:
@@ -108,6 +109,7 @@ pub struct Member {
 struct Heartbeats {
     leaving: CancellationToken,
     task: JoinHandle<()>,
+    drain_timeout: Duration,
 }
 
 impl Drop for Heartbeats {
@@ -130,7 +132,7 @@ impl Serving for Member {
         let farewell = async {
             if let Some(mut heartbeats) = self.heartbeats {
                 heartbeats.leaving.cancel();
-                let _ = timeout(FAREWELL, &mut heartbeats.task).await;
+                let _ = timeout(FAREWELL.min(heartbeats.drain_timeout), &mut heartbeats.task).await;
             }
         };
         tokio::join!(self.node.shutdown(), farewell).0

@@ -31,6 +31,7 @@
 pub use crate::answers::Answers;
 pub use crate::deadline::Deadline;
 pub use crate::gate::{dialogue, unary, upload};
+pub use crate::identity::DriverDirectory;
 pub use crate::messages::Messages;
 pub use crate::method::{Method, Reception};
 pub use crate::server::{Bound, Close, Server, Services};

@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use rdb_client::backup::{Meta, write};
-use rdb_client::{Bytes, Engine, EngineExt, Entry, ErrorKind, Key, KeyRange, Record, Scan, Version, View};
+use rdb_client::{
+    Batch, Bytes, Engine, EngineExt, Entry, ErrorKind, Key, KeyRange, Record, Scan, Version, View,
+    WriteOptions,
+};
 use rdb_engine_sled::SledConfig;
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -161,32 +164,60 @@ async fn a_backup_under_writers_is_the_view_that_it_names_in_every_engine_it_is_
     assert!(all(&*back.engine).await.data == expected, "there and back");
 }
 
+/// Numbers that look drawn by lot, and are the same each time (xorshift).
+fn drawn(seed: u64) -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(seed), |last| {
+        let mut next = last ^ (last << 13);
+        next ^= next >> 7;
+        Some(next ^ (next << 17))
+    })
+    .skip(1)
+    .map(|number| (number >> 16) as usize)
+}
+
 #[tokio::test]
 async fn a_damaged_backup_is_refused_before_the_node_is_touched() {
-    let shell = Shell::new().await;
+    const EACH: usize = 100;
     let directory = tempfile::tempdir().unwrap();
-    let good = std::fs::read(file_of(&directory, 500, 100).await).unwrap();
+    let (source, file) = (Shell::new().await, directory.path().join("good.backup"));
+    for number in 0..200 {
+        let batch = (0..10).fold(Batch::new(), |batch, place| {
+            batch.put(key(&format!("{number:03}/{place}")), vec![number as u8; 400])
+        });
+        assert!(source.engine.write(batch, WriteOptions::default()).await.unwrap().succeeded());
+    }
+    json(&rdb(&source, "backup", &file).await);
+    let good = std::fs::read(&file).unwrap();
+    let cuts = drawn(0x5eed).map(|place| good[..place % good.len()].to_vec()).take(EACH);
+    let flips = drawn(0xb17).map(|bit| {
+        let (mut bytes, bit) = (good.clone(), bit % (good.len() * 8));
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        bytes
+    });
+
+    let shell = Shell::new().await;
     let before = all(&*shell.engine).await.version;
     let path = directory.path().join("bad.backup");
-    for round in 0..10 {
-        let mut flipped = good.clone();
-        let bit = (good.len() * 8 / 10) * round + round;
-        flipped[bit / 8] ^= 1 << (bit % 8);
-        let cut = good[..good.len() * round / 10].to_vec();
-        for bad in [flipped, cut] {
-            std::fs::write(&path, &bad).unwrap();
-            for command in ["restore", "verify"] {
-                let ran = rdb(&shell, command, &path).await;
-                assert_eq!(ran.code, 1, "{command}, round {round}: {}", ran.err);
-                assert!(ran.err.contains("bad.backup: corrupt: "), "{}", ran.err);
-            }
+    for (round, bad) in cuts.chain(flips.take(EACH)).enumerate() {
+        std::fs::write(&path, &bad).unwrap();
+        let ran = rdb(&shell, "restore", &path).await;
+        assert_eq!(ran.code, 1, "round {round}, {} bytes: {}", bad.len(), ran.err);
+        assert!(ran.err.contains("bad.backup: corrupt: "), "round {round}: {}", ran.err);
+        if round % 20 == 0 {
+            let ran = rdb(&shell, "verify", &path).await;
+            assert!(ran.code == 1 && ran.err.contains("bad.backup: corrupt: "), "{}", ran.err);
         }
+        let view = all(&*shell.engine).await;
+        assert_eq!((view.version, view.data.len()), (before, 0), "round {round}");
     }
-    assert_eq!(all(&*shell.engine).await.version, before);
     let text = directory.path().join("text");
     std::fs::write(&text, "this is no backup at all").unwrap();
     let ran = rdb(&shell, "restore", &text).await;
     assert!(ran.code == 1 && ran.err.contains("file is no FlareDB backup"), "{}", ran.err);
+
+    // And it is as good as new.
+    json(&rdb(&shell, "restore", &file).await);
+    assert_eq!(all(&*shell.engine).await.data, all(&*source.engine).await.data);
 }
 
 #[tokio::test]

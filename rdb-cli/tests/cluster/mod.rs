@@ -3,6 +3,7 @@
 // The SDK's tests need the rest of it.
 #[path = "../../../rdb-client/tests/fake/mod.rs"]
 mod fake;
+mod real;
 
 use std::fs;
 use std::process::Stdio;

@@ -48,6 +48,13 @@ pub struct PdConfig {
     pub tls: Option<PdTls>,
 }
 
+impl PdConfig {
+    /// The placement driver at these addresses, in plain text.
+    pub fn new(endpoints: impl IntoIterator<Item = HostPort>) -> Self {
+        Self { endpoints: endpoints.into_iter().collect(), advertise: None, tls: None }
+    }
+}
+
 /// How to talk TLS to a placement driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -56,6 +63,13 @@ pub struct PdTls {
     pub authorities: PathBuf,
     /// The certificate to show and its private key, as PEM.
     pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+impl PdTls {
+    /// Its certificate has to come from these authorities; it is shown none.
+    pub fn new(authorities: impl Into<PathBuf>) -> Self {
+        Self { authorities: authorities.into(), identity: None }
+    }
 }
 
 impl PdArgs {

@@ -2,3 +2,5 @@
 #![allow(clippy::unwrap_used)] // also in helpers, which clippy does not take for tests
 
 mod metrics;
+mod moved;
+mod moves;

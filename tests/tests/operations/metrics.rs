@@ -11,14 +11,17 @@ use rdb_engine_api::{Engine, EngineExt as _, Key};
 use rdb_engine_mem::MemConfig;
 use rdb_engine_rocks::RocksConfig;
 use rdb_engine_sled::SledConfig;
-use rdb_server::{NodeConfig, serve};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use rdb_server::service::Bound;
+use rdb_server::settings::PdConfig;
+use rdb_server::{NodeConfig, Serving, TlsConfig, serve, serve_in_cluster};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 type Names = BTreeSet<String>;
-
-/// Names of what is not started here: a placement driver, and a node with certificates.
-const ELSEWHERE: [&str; 2] = ["flaredb_pd_", "flaredb_tls_"];
 
 fn file(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
@@ -46,8 +49,11 @@ fn family(name: &str) -> &str {
 }
 
 async fn metrics(addr: SocketAddr) -> String {
+    metrics_over(TcpStream::connect(addr).await.unwrap()).await
+}
+
+async fn metrics_over(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> String {
     let exchange = async {
-        let mut stream = TcpStream::connect(addr).await?;
         stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
@@ -59,12 +65,7 @@ async fn metrics(addr: SocketAddr) -> String {
     body.to_owned()
 }
 
-/// Serves an engine, and parses what a scrape of its node shows.
-async fn scrape(engine: impl Engine) -> Scrape {
-    engine.put(&Key::new("k").unwrap(), "v").await.unwrap();
-    let node = serve(Arc::new(engine), NodeConfig::on_free_ports()).await.unwrap();
-    let text = metrics(node.ops_addr()).await;
-    node.shutdown().await.unwrap();
+fn parse(text: &str) -> Scrape {
     let scrape = Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))).unwrap();
     let described: Names = text
         .lines()
@@ -74,11 +75,51 @@ async fn scrape(engine: impl Engine) -> Scrape {
     scrape
 }
 
+/// Serves an engine, and parses what a scrape of its node shows.
+async fn scrape(engine: impl Engine) -> Scrape {
+    engine.put(&Key::new("k").unwrap(), "v").await.unwrap();
+    let node = serve(Arc::new(engine), NodeConfig::on_free_ports()).await.unwrap();
+    let text = metrics(node.ops_addr()).await;
+    node.shutdown().await.unwrap();
+    parse(&text)
+}
+
+/// Serves a placement driver and a node that belongs to it and talks TLS, and parses what scrapes of both show.
+async fn scrape_cluster() -> [Scrape; 2] {
+    let engine = || Arc::new(rdb_engine_mem::open(&MemConfig::default()).unwrap());
+    let driver = rdb_pd::serve(engine(), rdb_pd::PdConfig::on_free_ports()).await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (directory.path().join("node.crt"), directory.path().join("node.key"));
+    std::fs::write(&certificate, issued.cert.pem()).unwrap();
+    std::fs::write(&key, issued.signing_key.serialize_pem()).unwrap();
+    let mut config = NodeConfig::on_free_ports();
+    config.tls = Some(TlsConfig::new(certificate, key));
+    let bound = Bound::new(config).await.unwrap();
+    let pd = PdConfig::new([driver.addr().to_string().parse().unwrap()]);
+    let node = serve_in_cluster(bound, engine(), pd, None).await.unwrap();
+
+    let mut roots = RootCertStore::empty();
+    roots.add(issued.cert.der().clone()).unwrap();
+    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(node.ops_addr()).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap();
+    let scrapes = [parse(&metrics(driver.ops_addr()).await), parse(&metrics_over(stream).await)];
+    node.shutdown().await.unwrap();
+    driver.shutdown().await.unwrap();
+    scrapes
+}
+
 fn names(scrape: &Scrape) -> Names {
     scrape.samples.iter().map(|sample| family(&sample.metric).to_owned()).collect()
 }
 
-/// On every engine.
+/// By nodes on every engine, and by a cluster.
 async fn exported() -> Names {
     let (sled, rocks) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let scrapes = [
@@ -86,16 +127,12 @@ async fn exported() -> Names {
         scrape(rdb_engine_sled::open(&SledConfig::new(sled.path())).unwrap()).await,
         scrape(rdb_engine_rocks::open(&RocksConfig::new(rocks.path())).unwrap()).await,
     ];
-    scrapes.iter().flat_map(names).collect()
-}
-
-fn without_elsewhere(names: &Names) -> Names {
-    names.iter().filter(|name| !ELSEWHERE.iter().any(|other| name.starts_with(other))).cloned().collect()
+    scrapes.iter().chain(&scrape_cluster().await).flat_map(names).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_is_documented_and_every_documented_one_is_exported() {
-    let (documented, exported) = (without_elsewhere(&documented()), without_elsewhere(&exported().await));
+    let (documented, exported) = (documented(), exported().await);
     let missing: Vec<_> = exported.difference(&documented).collect();
     assert!(missing.is_empty(), "not in docs/metrics.md: {missing:#?}");
     let gone: Vec<_> = documented.difference(&exported).collect();
@@ -108,7 +145,7 @@ async fn the_dashboard_and_the_alerts_ask_for_nothing_that_is_not_exported() {
     for path in ["deploy/grafana-dashboard.json", "deploy/alerts.yaml"] {
         let used = used(path);
         assert!(used.len() > 10, "{path} uses metrics: {used:?}");
-        let unknown: Vec<_> = without_elsewhere(&used).difference(&exported).cloned().collect();
+        let unknown: Vec<_> = used.difference(&exported).collect();
         assert!(unknown.is_empty(), "{path} asks for what is not exported: {unknown:#?}");
         let unlisted: Vec<_> = used.difference(&documented).collect();
         assert!(unlisted.is_empty(), "{path} asks for what is not documented: {unlisted:#?}");

@@ -1,0 +1,54 @@
+//! From RocksDB to every engine, and from every engine to RocksDB. The others among themselves are tested with the
+//! command.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rdb_client::Engine;
+use rdb_engine_mem::MemConfig;
+use rdb_engine_rocks::RocksConfig;
+use rdb_engine_sled::SledConfig;
+
+use crate::moved::check;
+
+fn mem() -> Arc<dyn Engine> {
+    Arc::new(rdb_engine_mem::open(&MemConfig::default()).unwrap())
+}
+
+fn sled(directory: &Path) -> Arc<dyn Engine> {
+    Arc::new(rdb_engine_sled::open(&SledConfig::new(directory)).unwrap())
+}
+
+fn rocks(directory: &Path) -> Arc<dyn Engine> {
+    Arc::new(rdb_engine_rocks::open(&RocksConfig::new(directory)).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_moved_from_rocks_to_mem_is_the_view_that_the_backup_names() {
+    let from = tempfile::tempdir().unwrap();
+    check(&|| rocks(from.path()), &mem).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_moved_from_rocks_to_sled_is_the_view_that_the_backup_names() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    check(&|| rocks(from.path()), &|| sled(to.path())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_moved_from_rocks_to_rocks_is_the_view_that_the_backup_names() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    check(&|| rocks(from.path()), &|| rocks(to.path())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_moved_from_sled_to_rocks_is_the_view_that_the_backup_names() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    check(&|| sled(from.path()), &|| rocks(to.path())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_moved_from_mem_to_rocks_is_the_view_that_the_backup_names() {
+    let to = tempfile::tempdir().unwrap();
+    check(&mem, &|| rocks(to.path())).await;
+}
