@@ -117,6 +117,10 @@ async fn scans_are_counted_beside_their_limit() {
     options.limits.max_scans = 1;
     let fixture = open_with(options);
     let engine = &*fixture.engine;
+    // More than is read ahead of a reader, so that the scan stays open.
+    for name in ["a", "b", "c", "d", "e"] {
+        engine.put(&key(name), vec![0; 300 << 10]).await.unwrap();
+    }
     let scan = engine.scan(Scan::new(KeyRange::all())).await.unwrap();
     let refused = engine.scan(Scan::new(KeyRange::all())).await.map(drop).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Exhausted);
