@@ -117,9 +117,9 @@ async fn scans_are_counted_beside_their_limit() {
     options.limits.max_scans = 1;
     let fixture = open_with(options);
     let engine = &*fixture.engine;
-    // More than waits for a reader: else the scan may be over before anyone looks.
-    for name in ["a", "b", "c", "d", "e", "f"] {
-        engine.put(&key(name), vec![7; 1 << 20]).await.unwrap();
+    // More than is read ahead of a reader, so that the scan stays open.
+    for name in ["a", "b", "c", "d", "e"] {
+        engine.put(&key(name), vec![0; 300 << 10]).await.unwrap();
     }
     let scan = engine.scan(Scan::new(KeyRange::all())).await.unwrap();
     let refused = engine.scan(Scan::new(KeyRange::all())).await.map(drop).unwrap_err();
