@@ -16,7 +16,9 @@ fn main() -> ExitCode {
         .default("listen", "127.0.0.1:7430")
         .default("ops-listen", "127.0.0.1:7431")
         .default("data-dir", "flaredb-pd-data")
-        .default("cache-size", "16MiB");
+        .default("cache-size", "16MiB")
+        // A client needs one for its timestamps, and few besides.
+        .default("max-streams-per-connection", "64");
     let cli: Cli = match program.load() {
         Ok(cli) => cli,
         Err(ended) => return ended,
