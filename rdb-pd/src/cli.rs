@@ -23,22 +23,7 @@ Examples:
 
 State:
   The cluster's id, its stores, and how far timestamps and ids were given. It is as safe as the engine: in memory,
-  each start makes another cluster, and nodes of the one before are refused. Heartbeats are not kept.
-
-Configuration:
-  Every setting can be a key of the file that --config names, a variable of the environment, and a flag:
-          timestamp-window = \"3s\"    FLAREDB_PD_TIMESTAMP_WINDOW=3s    --timestamp-window 3s
-  A flag wins over a variable, a variable over the file. Sizes are in bytes or with KiB, MiB or GiB, times with
-  ms, s, m or h. --print-config tells what is in force, and why; --print-config=example begins a file.
-
-Signals:
-  SIGTERM or Ctrl-C finishes what has begun and closes the engine. A second one ends at once, and so does the
-  first where the engine is still being opened.
-
-Exit codes:
-  0  ended in order
-  1  an error: told on standard error
-  2  wrong usage or configuration; nothing was opened or made";
+  each start makes another cluster, and nodes of the one before are refused. Heartbeats are not kept.";
 
 /// Serves the placement driver of a FlareDB cluster: timestamps, ids, stores, and where a key is.
 #[derive(Debug, Parser)]

@@ -2,7 +2,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use prometheus_client::metrics::info::Info;
 use rdb_engine_api::{Engine, Result};
 use rdb_proto::FILE_DESCRIPTOR_SET;
 use rdb_proto::pd::v1::pd_server::{self, PdServer};
@@ -50,18 +49,6 @@ pub async fn serve_on(bound: Bound, engine: Arc<dyn Engine>, config: PdConfig) -
     tracing::info!(cluster_id, engine = engine.info().name, "placement driver of the cluster");
 
     let mut services = Services::new();
-    let info = engine.info();
-    services.registry.register(
-        "build",
-        "What this placement driver is",
-        Info::new([
-            ("version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("engine", info.name.clone()),
-            ("format", info.format.to_string()),
-            ("profile", if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned()),
-            ("target", format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS)),
-        ]),
-    );
     EngineMetrics::register(Arc::clone(&engine), &mut services.registry);
     metrics.register(&mut services.registry);
     tokio::spawn(count_stores(Arc::downgrade(&registry), metrics.clone(), heartbeat_interval));
@@ -115,12 +102,8 @@ impl PlacementDriver {
 }
 
 impl Serving for PlacementDriver {
-    fn addr(&self) -> SocketAddr {
-        self.addr()
-    }
-
-    fn ops_addr(&self) -> SocketAddr {
-        self.ops_addr()
+    fn server(&self) -> &Server {
+        &self.server
     }
 
     fn shutdown(self) -> impl Future<Output = Result<()>> {

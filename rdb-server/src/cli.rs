@@ -12,22 +12,7 @@ Examples:
   rdb-server --config /etc/flaredb/flaredb.toml --check-config
           tell whether a configuration makes sense
   curl -s http://127.0.0.1:7441/metrics
-          ask a running node for its metrics; /livez and /readyz are there too
-
-Configuration:
-  Every setting can be a key of the file that --config names, a variable of the environment, and a flag:
-          max-scans = 100        FLAREDB_MAX_SCANS=100        --max-scans 100
-  A flag wins over a variable, a variable over the file. Sizes are in bytes or with KiB, MiB or GiB, times with
-  ms, s, m or h. --print-config tells what is in force, and why; --print-config=example begins a file.
-
-Signals:
-  SIGTERM or Ctrl-C finishes what has begun and closes the engine. A second one ends at once, and so does the
-  first where the engine is still being opened.
-
-Exit codes:
-  0  ended in order
-  1  an error: told on standard error
-  2  wrong usage or configuration; nothing was opened or made";
+          ask a running node for its metrics; /livez and /readyz are there too";
 
 /// Serves a FlareDB engine over gRPC.
 #[derive(Debug, Parser)]

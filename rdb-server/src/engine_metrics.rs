@@ -4,6 +4,7 @@ use std::sync::Arc;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use rdb_engine_api::{Engine, Metric, MetricUnit, MetricValue};
 
@@ -14,8 +15,18 @@ pub struct EngineMetrics {
 }
 
 impl EngineMetrics {
-    /// Lets a registry show the metrics of an engine, with `engine_` before each name.
+    /// Lets a registry show what the process is that serves an engine, and the engine's metrics, with `engine_`
+    /// before each name.
     pub fn register(engine: Arc<dyn Engine>, registry: &mut Registry) {
+        let info = engine.info();
+        let build = Info::new([
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("engine", info.name.clone()),
+            ("format", info.format.to_string()),
+            ("profile", if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned()),
+            ("target", format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS)),
+        ]);
+        registry.register("build", "What this process is", build);
         registry.sub_registry_with_prefix("engine").register_collector(Box::new(Self { engine }));
     }
 }

@@ -14,7 +14,7 @@ use crate::Node;
 use crate::identity::{IdentityFile, new_store};
 use crate::node::{serve_on, serve_with};
 use crate::run::Serving;
-use crate::server::Bound;
+use crate::server::{Bound, Server};
 use crate::settings::PdConfig;
 
 /// How long after a failed heartbeat, or while the placement driver cannot be reached, to try again.
@@ -118,13 +118,21 @@ impl Drop for Heartbeats {
     }
 }
 
-impl Serving for Member {
-    fn addr(&self) -> SocketAddr {
+impl Member {
+    /// The address of the gRPC services.
+    pub const fn addr(&self) -> SocketAddr {
         self.node.addr()
     }
 
-    fn ops_addr(&self) -> SocketAddr {
+    /// The address of the operations services.
+    pub const fn ops_addr(&self) -> SocketAddr {
         self.node.ops_addr()
+    }
+}
+
+impl Serving for Member {
+    fn server(&self) -> &Server {
+        &self.node.server
     }
 
     /// As [`Node::shutdown`]; the placement driver is told meanwhile, if it listens.

@@ -1,7 +1,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use rdb_engine_api::{Engine, Result};
 use rdb_proto::FILE_DESCRIPTOR_SET;
@@ -55,17 +54,6 @@ pub(crate) async fn serve_with(
     let mut services = Services::new();
     register(&mut services.registry);
     let info = engine.info();
-    services.registry.register(
-        "build",
-        "What this node is",
-        Info::new([
-            ("version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("engine", info.name.clone()),
-            ("format", info.format.to_string()),
-            ("profile", if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned()),
-            ("target", format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS)),
-        ]),
-    );
     EngineMetrics::register(Arc::clone(&engine), &mut services.registry);
     services.limits = vec![
         ("max_value_bytes", info.limits.max_value_bytes),
@@ -95,7 +83,7 @@ pub(crate) async fn serve_with(
 /// [`shutdown`](Self::shutdown) is the orderly way.
 #[derive(Debug)]
 pub struct Node {
-    server: Server,
+    pub(crate) server: Server,
 }
 
 impl Node {

@@ -1,6 +1,5 @@
 use std::future::Future;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::net::SocketAddr;
 use std::process::{ExitCode, exit};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,23 +42,16 @@ pub fn run(config: NodeConfig, open: impl FnOnce() -> Result<Arc<dyn Engine>> + 
 
 /// What a program serves, as [`run_with`] has to know it.
 pub trait Serving {
-    /// The address of the gRPC services.
-    fn addr(&self) -> SocketAddr;
-
-    /// The address of the operations services.
-    fn ops_addr(&self) -> SocketAddr;
+    /// The server that clients reach it by.
+    fn server(&self) -> &Server;
 
     /// Ends in order within [`NodeConfig::drain_timeout`], and closes the engine.
     fn shutdown(self) -> impl Future<Output = Result<()>>;
 }
 
 impl Serving for Node {
-    fn addr(&self) -> SocketAddr {
-        self.addr()
-    }
-
-    fn ops_addr(&self) -> SocketAddr {
-        self.ops_addr()
+    fn server(&self) -> &Server {
+        &self.server
     }
 
     fn shutdown(self) -> impl Future<Output = Result<()>> {
@@ -68,12 +60,8 @@ impl Serving for Node {
 }
 
 impl Serving for Server {
-    fn addr(&self) -> SocketAddr {
-        self.addr()
-    }
-
-    fn ops_addr(&self) -> SocketAddr {
-        self.ops_addr()
+    fn server(&self) -> &Server {
+        self
     }
 
     fn shutdown(self) -> impl Future<Output = Result<()>> {
@@ -159,7 +147,7 @@ async fn run_here<S: Serving>(
     announce(&serving);
     let name = engine.info().name.clone();
     tracing::info!(engine = name, version = env!("CARGO_PKG_VERSION"), "serving");
-    systemd::ready(&name, serving.addr());
+    systemd::ready(&name, serving.server().addr());
     drop(engine);
     signals.next().await;
     tracing::info!("shutting down; a second signal ends the process at once");
@@ -193,7 +181,8 @@ async fn close(engine: &dyn Engine, patience: Duration) {
 /// Tells where the node is, for whoever started it on free ports. Whether anyone reads it does not matter.
 fn announce(serving: &impl Serving) {
     let mut out = io::stdout().lock();
-    let _ = writeln!(out, "listening on {}\noperations on {}", serving.addr(), serving.ops_addr());
+    let server = serving.server();
+    let _ = writeln!(out, "listening on {}\noperations on {}", server.addr(), server.ops_addr());
     let _ = out.flush();
 }
 

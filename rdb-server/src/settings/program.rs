@@ -11,6 +11,23 @@ use super::layers::{self, Environment, Unread, setting};
 use super::origin::Findings;
 use super::print;
 
+/// What every program's help ends with. Its own examples come before it.
+const HELP: &str = "\
+Configuration:
+  Every setting can be a key of the file that --config names, a variable of the environment, and a flag:
+          drain-timeout = \"5s\"    {PREFIX}DRAIN_TIMEOUT=5s    --drain-timeout 5s
+  A flag wins over a variable, a variable over the file. Sizes are in bytes or with KiB, MiB or GiB, times with
+  ms, s, m or h. --print-config tells what is in force, and why; --print-config=example begins a file.
+
+Signals:
+  SIGTERM or Ctrl-C finishes what has begun and closes the engine. A second one ends at once, and so does the
+  first where the engine is still being opened.
+
+Exit codes:
+  0  ended in order
+  1  an error: told on standard error
+  2  wrong usage or configuration; nothing was opened or made";
+
 /// A program's own settings: a struct that derives [`clap::Parser`]. Its arguments are all named and none is
 /// required: what has to be there may come from any layer, and is for [`check`](Self::check) to miss.
 pub trait Settings: CommandFactory + FromArgMatches {
@@ -135,7 +152,9 @@ impl Program {
             "a default for a setting that there is not: {:?}",
             self.defaults
         );
-        command.max_term_width(110).mut_args(|arg| {
+        let examples = command.get_after_help().map(|help| format!("{help}\n\n")).unwrap_or_default();
+        let help = examples + &HELP.replace("{PREFIX}", self.prefix);
+        command.after_help(help).max_term_width(110).mut_args(|arg| {
             let Some(long) = arg.get_long().map(str::to_owned) else { return arg };
             let own = self.defaults.iter().find(|(setting, _)| *setting == long);
             let arg = match own {

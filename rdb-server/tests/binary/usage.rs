@@ -111,7 +111,7 @@ fn a_directory_that_is_anothers_or_in_use_is_refused_by_name() {
 
     let path = directory.path().join("foreign");
     drop(rdb_engine_api::DataDirectory::open(&path, "other", 1).unwrap());
-    let arguments = ["--engine", "sled", "--data-dir", path.to_str().unwrap()];
+    let arguments = [&["--engine", "sled", "--data-dir", path.to_str().unwrap()][..], &FREE_PORTS].concat();
     let (code, error) = output(&arguments);
     assert_eq!(code, Some(1));
     assert!(error.contains(arguments[3]) && error.contains("other"), "{error}");

@@ -1,26 +1,12 @@
 use std::path::Path;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-
-use crate::harness::{PATIENCE, Served, http, put, served};
+use crate::harness::{Served, exchange, http, put, served};
 
 /// The content type and the text of a scrape that sends this header.
 async fn scrape(served: &Served, header: &str) -> (String, String) {
-    let exchange = async {
-        let mut stream = TcpStream::connect(served.node.ops_addr()).await?;
-        let request =
-            format!("GET /metrics HTTP/1.1\r\nhost: localhost\r\n{header}\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        std::io::Result::Ok(answer)
-    };
-    let answer = timeout(PATIENCE, exchange).await.unwrap().unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let (head, body) = exchange(served.node.ops_addr(), "GET", "/metrics", header).await;
     let kind = head.lines().find_map(|line| line.strip_prefix("content-type: ")).unwrap();
-    (kind.to_owned(), body.to_owned())
+    (kind.to_owned(), body)
 }
 
 #[tokio::test]

@@ -86,11 +86,16 @@ pub(crate) async fn http_accepting(
     path: &str,
     accept: &str,
 ) -> (u16, String) {
+    let (head, body) = exchange(addr, method, path, &format!("accept: {accept}")).await;
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body)
+}
+
+/// Sends a request with one more header; returns the head and the body of what comes back.
+pub(crate) async fn exchange(addr: SocketAddr, method: &str, path: &str, header: &str) -> (String, String) {
     let exchange = async {
         let mut stream = TcpStream::connect(addr).await?;
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: localhost\r\naccept: {accept}\r\nconnection: close\r\n\r\n"
-        );
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n{header}\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
@@ -98,7 +103,7 @@ pub(crate) async fn http_accepting(
     };
     let answer = timeout(PATIENCE, exchange).await.unwrap().unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    (head.to_owned(), body.to_owned())
 }
 
 /// Waits until a line of the metrics is there.
