@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::fs;
+use std::future::poll_fn;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -22,9 +23,9 @@ use tonic::codegen::http::Request;
 /// Starts a node, lets hostile clients at it, and measures what a good client sees of them.
 ///
 /// Rounds without and with them take turns. Shown are the good client's latencies, and the node's memory and
-/// descriptors. Hostile are: idle connections, connections that say nothing, TLS handshakes (or HTTP/2
+/// sockets. Hostile are: idle connections, connections that say nothing, TLS handshakes (or HTTP/2
 /// greetings) that never end, connections that answer no sign of life, scans that nobody reads, and requests
-/// of 64 MiB.
+/// of 64 MiB. They are a process of their own, which shares the machine's processors with the node.
 #[derive(Debug, Parser)]
 struct Args {
     /// The program of the node
@@ -46,16 +47,24 @@ struct Args {
     #[arg(long, default_value_t = 2000)]
     idle: usize,
     /// How many connections of each other kind
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 50)]
     others: usize,
     /// How many requests of 64 MiB a second
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 1)]
     large: u32,
+    /// Be the hostile clients of this node, until killed
+    #[arg(long, value_name = "ADDRESS", hide = true)]
+    attack: Option<String>,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(&Args::parse()).await {
+    let args = Args::parse();
+    let ended = match &args.attack {
+        Some(address) => attack(address, &args).await,
+        None => run(&args).await,
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", error.report());
@@ -77,12 +86,11 @@ async fn run(args: &Args) -> Result<()> {
         println!("quiet     {}  {seen}", node.usage());
         quiet.push(seen.p99_ms);
 
-        let mut hostile = JoinSet::new();
-        attack(&mut hostile, &node.address, args).await?;
+        let hostile = Hostile::start(&node.address, args)?;
         let seen = good(&client, args).await?;
         println!("attacked  {}  {seen}", node.usage());
         attacked.push(seen.p99_ms);
-        hostile.shutdown().await;
+        drop(hostile);
         node.settle(&start).await;
     }
     println!("after     {}; peak of memory: {} MiB", node.usage(), node.peak_mib());
@@ -150,14 +158,39 @@ async fn good(client: &Client, args: &Args) -> Result<Seen> {
     Ok(Seen { calls_per_second, p50_ms: at(50), p99_ms: at(99), failed })
 }
 
-/// Begins every attack, and returns when all idle connections are there.
-async fn attack(hostile: &mut JoinSet<()>, address: &str, args: &Args) -> Result<()> {
-    let idle = join_all((0..args.idle).map(|_| greet(address))).await;
-    let (mut connected, mut refused) = (0, 0);
-    for connection in idle {
-        match connection {
+/// The hostile clients.
+struct Hostile(Child);
+
+impl Hostile {
+    /// Starts them; they are all connected when this returns.
+    fn start(address: &str, args: &Args) -> Result<Self> {
+        let failed = |error| Error::new(ErrorKind::Unavailable, "cannot start the attack").because(error);
+        let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+        command.args(["--attack", address]);
+        command.args(["--idle", &args.idle.to_string(), "--others", &args.others.to_string()]);
+        command.args(["--large", &args.large.to_string()]).stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(failed)?;
+        if let Some(out) = child.stdout.take() {
+            BufReader::new(out).read_line(&mut String::new()).map_err(failed)?;
+        }
+        Ok(Self(child))
+    }
+}
+
+impl Drop for Hostile {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Begins every attack, says so, and goes on for ever.
+async fn attack(address: &str, args: &Args) -> Result<()> {
+    let mut hostile = JoinSet::new();
+    let mut refused = 0;
+    for _ in 0..args.idle {
+        match greet(address).await {
             Ok((sender, driver)) => {
-                connected += 1;
                 hostile.spawn(async move {
                     driver.await;
                     drop(sender);
@@ -167,40 +200,37 @@ async fn attack(hostile: &mut JoinSet<()>, address: &str, args: &Args) -> Result
         }
     }
     if refused > 0 {
-        eprintln!("{connected} idle connections, {refused} refused");
+        eprintln!("{refused} idle connections were refused");
     }
-    for number in 0..args.others {
-        let kinds: [fn(String) -> Attack; 4] = [
-            |address| Box::pin(say_nothing(address)),
-            |address| Box::pin(greet_for_ever(address)),
-            |address| Box::pin(play_dead(address)),
-            |address| Box::pin(leave_a_scan_unread(address)),
-        ];
-        for (place, kind) in kinds.into_iter().enumerate() {
+    let kinds: [fn(String) -> Attack; 4] = [
+        |address| Box::pin(say_nothing(address)),
+        |address| Box::pin(greet_for_ever(address)),
+        |address| Box::pin(play_dead(address)),
+        |address| Box::pin(leave_a_scan_unread(address)),
+    ];
+    for kind in kinds {
+        for _ in 0..args.others {
             let address = address.to_owned();
             hostile.spawn(async move {
-                // Not all at the same instant.
-                sleep(Duration::from_millis((number * 4 + place) as u64)).await;
                 loop {
                     let _ = kind(address.clone()).await;
-                    sleep(Duration::from_millis(100)).await;
+                    sleep(Duration::from_secs(5)).await;
                 }
             });
         }
     }
+    sleep(Duration::from_secs(1)).await;
+    println!("all are there");
     if args.large > 0 {
-        let (address, every) = (address.to_owned(), Duration::from_secs(1) / args.large);
-        hostile.spawn(async move {
-            let mut ticks = interval(every);
-            let mut sending = JoinSet::new();
-            loop {
-                ticks.tick().await;
-                let address = address.clone();
-                sending.spawn(async move { drop(send_too_much(&address).await) });
-                while sending.try_join_next().is_some() {}
-            }
-        });
+        let message = Bytes::from(vec![0; 64 << 20]);
+        let mut ticks = interval(Duration::from_secs(1) / args.large);
+        loop {
+            ticks.tick().await;
+            let (address, message) = (address.to_owned(), message.clone());
+            hostile.spawn(async move { drop(send_too_much(&address, message).await) });
+        }
     }
+    while hostile.join_next().await.is_some() {}
     Ok(())
 }
 
@@ -254,12 +284,10 @@ async fn leave_a_scan_unread(address: String) -> Broken<()> {
     }
 }
 
-/// A put of 64 MiB.
-async fn send_too_much(address: &str) -> Broken<()> {
-    const VALUE: usize = 64 << 20;
+/// A put. Key and value need no sense: the length alone is too much.
+async fn send_too_much(address: &str, message: Bytes) -> Broken<()> {
     let (sender, driver) = greet(address).await?;
-    // Key and value need no sense: the length alone is too much.
-    let send = async { call(sender, "/flaredb.kv.v1.Kv/Put", vec![0; VALUE].into()).await.map(drop) };
+    let send = async { call(sender, "/flaredb.kv.v1.Kv/Put", message).await.map(drop) };
     tokio::select! {
         sent = send => sent,
         () = driver => Ok(()),
@@ -276,13 +304,13 @@ async fn call(sender: SendRequest<Bytes>, path: &str, message: Bytes) -> Broken<
     let (answer, mut body) = sender.send_request(request, false)?;
     let mut head = vec![0];
     head.extend(u32::try_from(message.len())?.to_be_bytes());
-    let mut left = [Bytes::from(head), message].concat();
-    while !left.is_empty() {
-        body.reserve_capacity(left.len());
-        let Some(capacity) = std::future::poll_fn(|context| body.poll_capacity(context)).await else { break };
-        let rest = left.split_off(capacity?.min(left.len()));
-        let is_last = rest.is_empty();
-        body.send_data(std::mem::replace(&mut left, rest).into(), is_last)?;
+    for (mut part, is_last) in [(Bytes::from(head), message.is_empty()), (message, true)] {
+        while !part.is_empty() {
+            body.reserve_capacity(part.len());
+            let Some(capacity) = poll_fn(|context| body.poll_capacity(context)).await else { break };
+            let now = part.split_to(capacity?.min(part.len()));
+            body.send_data(now, is_last && part.is_empty())?;
+        }
     }
     Ok(answer.await?.into_body())
 }
@@ -317,8 +345,11 @@ impl Node {
     }
 
     fn usage(&self) -> Usage {
-        let descriptors = fs::read_dir(format!("/proc/{}/fd", self.child.id())).map_or(0, Iterator::count);
-        Usage { mib: self.memory("VmRSS:"), descriptors }
+        let open = fs::read_dir(format!("/proc/{}/fd", self.child.id())).into_iter().flatten().flatten();
+        let links = open.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
+        // Of files, an engine has more from time to time.
+        let sockets = links.filter(|link| link.to_string_lossy().starts_with("socket:")).count();
+        Usage { mib: self.memory("VmRSS:"), sockets }
     }
 
     fn peak_mib(&self) -> usize {
@@ -333,15 +364,15 @@ impl Node {
         kib / 1024
     }
 
-    /// Waits until the descriptors of the attack are given back, or for long enough.
+    /// Waits until the sockets of the attack are given back, or for long enough.
     async fn settle(&self, start: &Usage) {
         for _ in 0..300 {
-            if self.usage().descriptors <= start.descriptors {
+            if self.usage().sockets <= start.sockets {
                 return;
             }
             sleep(Duration::from_millis(100)).await;
         }
-        eprintln!("descriptors of an attack are still there");
+        eprintln!("sockets of an attack are still there");
     }
 }
 
@@ -355,12 +386,12 @@ impl Drop for Node {
 /// What the node holds.
 struct Usage {
     mib: usize,
-    descriptors: usize,
+    sockets: usize,
 }
 
 impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:>5} MiB, {:>5} descriptors", self.mib, self.descriptors)
+        write!(f, "{:>5} MiB, {:>5} sockets", self.mib, self.sockets)
     }
 }
 
