@@ -10,18 +10,20 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Begins; of how many bytes in all, where that is known.
-    pub(crate) fn begin(total_bytes: Option<u64>) -> Self {
+    /// Begins `what`, such as "restoring"; of how many bytes in all, where that is known.
+    pub(crate) fn begin(what: &'static str, total_bytes: Option<u64>) -> Self {
         let (bar, template) = match total_bytes {
+            // The bar takes what is left of the line: a line that is too long would be two.
             Some(total) => (
                 ProgressBar::new(total),
-                "{bar:30} {percent:>3}%  {bytes} of {total_bytes}  {msg}  {bytes_per_sec}  {eta} left",
+                "{prefix} {wide_bar} {percent:>3}%  {bytes}  {msg}  {bytes_per_sec}  {eta} left",
             ),
-            None => (ProgressBar::new_spinner(), "{spinner} {bytes}  {msg}  {bytes_per_sec}"),
+            None => (ProgressBar::new_spinner(), "{prefix} {spinner} {bytes}  {msg}  {bytes_per_sec}"),
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
+        bar.set_prefix(what);
         bar.enable_steady_tick(Duration::from_millis(200));
         Self { bar }
     }

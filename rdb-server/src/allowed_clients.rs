@@ -28,6 +28,7 @@ impl AllowedClients {
         let names = names(certificate).ok_or(CertificateError::BadEncoding)?;
         let is_allowed = self.names.iter().any(|allowed| names.iter().any(|name| name.is(allowed)));
         if !is_allowed {
+            let names: Vec<_> = names.iter().map(Name::text).collect();
             tracing::info!(?names, "refused a client: none of its names is allowed");
         }
         Ok(is_allowed)
@@ -43,6 +44,12 @@ enum Name {
 }
 
 impl Name {
+    fn text(&self) -> &str {
+        match self {
+            Self::Dns(name) | Self::Exact(name) => name,
+        }
+    }
+
     fn is(&self, allowed: &str) -> bool {
         match self {
             Self::Dns(name) => name.eq_ignore_ascii_case(allowed),

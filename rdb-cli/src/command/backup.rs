@@ -58,7 +58,7 @@ async fn write(client: &Client, args: &args::Backup, out: &mut Output) -> Result
 
 async fn records(client: &Client, meta: &Meta, sink: &mut (impl Write + Unpin)) -> Result<Summary, Failure> {
     let view = client.scan(Scan::new(KeyRange::all())).await?;
-    let progress = Progress::begin(None);
+    let progress = Progress::begin("backing up", None);
     Ok(backup::write(view, meta, &mut Blocking(sink), shown_on(&progress)).await?)
 }
 
@@ -78,7 +78,7 @@ pub(super) async fn verified(path: &Path) -> Result<(Backup<File>, Meta, Summary
         let message = format!("{} is not a file: a backup is read twice", path.display());
         return Err(Failure::new(Exit::Usage, message));
     }
-    let progress = Progress::begin(Some(metadata.len()));
+    let progress = Progress::begin("verifying", Some(metadata.len()));
     let verified = Backup::verify(file, shown_on(&progress)).await;
     let backup = verified.map_err(|error| Failure::from(error).at(&path.display().to_string()))?;
     let (meta, summary) = (backup.meta().clone(), backup.summary().clone());

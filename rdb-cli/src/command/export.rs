@@ -3,6 +3,7 @@ use std::sync::Arc;
 use futures::TryStreamExt as _;
 use rdb_client::{Engine, KeyRange, Scan, Version};
 use serde_json::json;
+use tokio::task::yield_now;
 
 use super::whole::whole;
 use crate::args;
@@ -48,7 +49,7 @@ async fn records(
     format: Format,
     mut write: impl FnMut(&[u8]) -> Result<(), Failure> + Send,
 ) -> Result<(u64, Version), Failure> {
-    let progress = Progress::begin(None);
+    let progress = Progress::begin("exporting", None);
     let mut view = engine.scan(scan).await?;
     let (mut count, mut lines) = (0, Vec::new());
     while let Some(entries) = view.data.try_next().await? {
@@ -63,6 +64,8 @@ async fn records(
         }
         write(&lines)?;
         progress.advance(lines.len() as u64, count);
+        // A node that sends faster than the file takes would leave no moment for a signal.
+        yield_now().await;
     }
     Ok((count, view.version))
 }

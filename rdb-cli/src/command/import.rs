@@ -37,7 +37,7 @@ pub(crate) async fn import(
     let mut options = WriteOptions::default();
     options.durability = args.write.durability;
     let begun = Instant::now();
-    let mut import = Import::new(engine, options, Progress::begin(size));
+    let mut import = Import::new(engine, options, Progress::begin("importing", size));
     let ended = import.run(source, format, &mut Signals::listen()?).await;
     let note = import.note();
     let Import { done, progress, .. } = import;

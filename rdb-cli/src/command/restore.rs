@@ -42,7 +42,7 @@ async fn fill(
     }
     let (backup, meta, summary) = verified(&args.file).await?;
     let view = backup.into_view().await?;
-    let progress = Progress::begin(Some(summary.record_bytes));
+    let progress = Progress::begin("restoring", Some(summary.record_bytes));
     let commit = client.restore(shown_on(progress, view, ended)).await?;
     if out.print == Print::Json {
         return out.json(&json!({

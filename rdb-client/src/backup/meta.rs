@@ -16,7 +16,7 @@ pub struct Meta {
     pub made_at: SystemTime,
     /// The version of the node that served the view; empty where there was none.
     pub server_version: String,
-    /// The cluster that the node belongs to; empty where it belongs to none.
+    /// The cluster that the node belongs to; empty where whoever made the backup did not say.
     pub cluster_id: String,
 }
 

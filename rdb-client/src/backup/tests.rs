@@ -54,6 +54,20 @@ fn many() -> Vec<Entry> {
 }
 
 #[tokio::test]
+async fn writing_gives_way_even_where_all_is_there() {
+    let (entries, meta, mut file) = (many(), meta(), Vec::new());
+    let all = entries.len() as u64;
+    let blocks = std::cell::Cell::new(0);
+    let mut written = std::pin::pin!(write(view(entries), &meta, &mut file, |step| {
+        assert!(step.records < all, "it has gone on to the end");
+        blocks.set(blocks.get() + 1);
+    }));
+    assert!(futures::poll!(&mut written).is_pending());
+    assert!(futures::poll!(&mut written).is_pending());
+    assert_eq!(blocks.get(), 2);
+}
+
+#[tokio::test]
 async fn what_was_backed_up_is_read_back() {
     let mut expiring = entry("z", b"", 1_000);
     expiring.record.as_mut().unwrap().expires_at = Some(UNIX_EPOCH + Duration::from_millis(5));

@@ -3,6 +3,7 @@ use futures::StreamExt as _;
 use rdb_engine_api::{Entry, EntryStream, Error, ErrorKind, Result, Version, View};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::task::yield_now;
 
 use super::frame::{Head, Kind, MAX_BODY_BYTES, preamble};
 use super::record::{self, OVERHEAD};
@@ -12,7 +13,8 @@ use super::{Meta, Progress, Summary, failed};
 const BLOCK_BYTES: usize = 256 << 10;
 
 /// Writes a view of everything, such as a forward scan of all keys returns, and says how far it is after
-/// each block. Making the file safe is the caller's: a backup that is not whole does not verify.
+/// each block. Making the file safe is the caller's: a backup that is not whole does not verify. It gives way
+/// after each block, so that it can be ended in the middle.
 ///
 /// # Errors
 /// Those of the view; [`Exhausted`](ErrorKind::Exhausted) for a full disk and
@@ -40,6 +42,8 @@ pub async fn write(
                 file.frame(Kind::Records, &block).await?;
                 block.clear();
                 progress(Progress { records, file_bytes: file.bytes });
+                // A node that sends faster than the sink takes would let nobody else on this task be heard.
+                yield_now().await;
             }
             record::put(&mut block, &entry)?;
             records += 1;

@@ -5,6 +5,7 @@ use std::panic;
 use clap::{Args, ValueEnum};
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -31,8 +32,15 @@ enum LogFormat {
     Json,
 }
 
+/// A misspelt level would pass as the name of a module, and silence all others.
 fn filter(text: &str) -> Result<String, String> {
-    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+    EnvFilter::try_new(text).map_err(|error| error.to_string())?;
+    let levels = text.split(',').filter_map(|part| part.rsplit('=').next());
+    if levels.map(str::trim).any(|level| !level.is_empty() && level.parse::<LevelFilter>().is_ok()) {
+        return Ok(text.to_owned());
+    }
+    Err("there is no level in it: off, error, warn, info, debug or trace, such as info,rdb_server=debug"
+        .to_owned())
 }
 
 impl LogArgs {
@@ -112,6 +120,17 @@ mod tests {
 
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    #[test]
+    fn a_filter_that_names_no_level_is_refused() {
+        for text in ["info", "OFF", "info,rdb_server=debug", "rdb_server=trace", "warn, rdb_server::run", "3"]
+        {
+            assert_eq!(filter(text), Ok(text.to_owned()));
+        }
+        for text in ["debg", "verbose", "rdb_server", "rdb_server,h2"] {
+            assert!(filter(text).unwrap_err().starts_with("there is no level in it"), "{text}");
         }
     }
 

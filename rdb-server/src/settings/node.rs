@@ -15,11 +15,12 @@ use crate::{NodeConfig, TlsConfig};
 #[non_exhaustive]
 pub struct NodeArgs {
     /// The address to serve gRPC on; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", default_value_t = NodeConfig::default().listen)]
+    #[arg(long, value_name = "ADDRESS", default_value_t = NodeConfig::default().listen, value_parser = address)]
     pub listen: SocketAddr,
 
     /// The address to serve /livez, /readyz and /metrics on, over HTTP
     #[arg(long, value_name = "ADDRESS", default_value_t = NodeConfig::default().ops_listen)]
+    #[arg(value_parser = address)]
     pub ops_listen: SocketAddr,
 
     /// Allow to listen beyond loopback without TLS: anyone who gets there can read and write everything
@@ -228,6 +229,13 @@ impl NodeArgs {
     pub fn max_message_size(&self, needed: usize) -> Size {
         self.max_message_size.unwrap_or(Size(needed))
     }
+}
+
+/// Where to listen. A name is none: it may stand for several addresses.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "an address to listen on is an IP address and a port, such as 127.0.0.1:7440 or [::]:7440".to_owned()
+    })
 }
 
 /// Refuses one setting without another.

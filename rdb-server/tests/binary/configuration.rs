@@ -110,7 +110,7 @@ fn every_fault_of_a_file_is_told_with_its_line_and_its_key() {
         ("config = 'x'", 1, "unknown key `config`"),
         ("[node]\nlisten = 'x'", 1, "unknown key `node`"),
         ("[listen]\nx = 1", 1, "listen: expected a string in quotes, found a table; all keys are at the top"),
-        ("listen = 'localhost'", 1, "listen: invalid value `localhost`: invalid socket address syntax"),
+        ("listen = 'localhost'", 1, "listen: invalid value `localhost`: an address to listen on is"),
         ("listen = 7440", 1, "listen: expected a string in quotes, found a whole number"),
         ("max-scans = '7'", 1, "max-scans: expected a whole number, found a string"),
         ("max-scans = 0", 1, "max-scans: invalid value `0`: 0 is not in 1.."),
