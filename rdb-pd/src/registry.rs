@@ -59,6 +59,9 @@ impl Registry {
         let mut row = store_row(info.ok_or_else(|| invalid("store says nothing of itself"))?)?;
         // One of our own, so that a try of ours with an unknown outcome is met again.
         row.token = if token == 0 { draw() } else { token };
+        if store_id != 0 {
+            self.check_alone(store_id, &row.address).await?;
+        }
         let registered = self.change(&Change::Register { store_id, row }).await?;
         self.heartbeats.note(registered, StoreActivity::Serving);
         Ok(registered)
@@ -78,9 +81,22 @@ impl Registry {
         };
         let id = request.store_id;
         let record = self.table.get(Name::Store(id)).await?.ok_or_else(|| unknown_store(id))?;
-        check_present(id, &StoreRow::decode_row(&record.value)?)?;
+        let row = StoreRow::decode_row(&record.value)?;
+        check_present(id, &row)?;
+        if !request.address.is_empty() && request.address != row.address {
+            return Err(two_nodes(id, &row.address));
+        }
         self.heartbeats.note(id, activity);
         Ok(())
+    }
+
+    /// Whether a store is nowhere else than at an address. Two nodes with its data would part ways.
+    async fn check_alone(&self, store_id: u64, address: &str) -> Result<()> {
+        let Some(record) = self.table.get(Name::Store(store_id)).await? else { return Ok(()) };
+        let row = StoreRow::decode_row(&record.value)?;
+        let (state, _) = self.heartbeats.state(store_id);
+        let is_there = matches!(state, StoreState::Up | StoreState::EngineClosed);
+        if is_there && row.address != address { Err(two_nodes(store_id, &row.address)) } else { Ok(()) }
     }
 
     /// All stores, in the order of their ids.
@@ -199,6 +215,12 @@ impl Registry {
             silent_ms: silence.map(millis),
         }
     }
+}
+
+fn two_nodes(store_id: u64, address: &str) -> Error {
+    invalid("store is up at another address; a second node with a copy of its data is refused")
+        .with("store", store_id)
+        .with("address", address)
 }
 
 /// What is to become of the rows.

@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use rdb_client::{Pd, Pem, Registration, StoreActivity, StoreIdentity, StoreInfo, TlsConfig};
 use rdb_engine_api::{Durability, Engine, EngineInfo, Error, ErrorKind, Result};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::Node;
@@ -21,6 +21,9 @@ use crate::settings::PdConfig;
 const PAUSE: Duration = Duration::from_secs(1);
 /// The shortest time between heartbeats, whatever the placement driver asks for.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
+/// How long a start waits for the placement driver to give up the store's former life, which may have ended without a
+/// word on another port.
+const FORMER_LIFE: Duration = Duration::from_secs(10);
 /// How long the last heartbeat may take, which says that the node leaves.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -54,7 +57,7 @@ pub async fn serve_in_cluster(
         identity,
         is_known: Gauge::default(),
     };
-    let link = match membership.join().await {
+    let link = match membership.join(FORMER_LIFE).await {
         Ok(link) => Some(link),
         // What is lost with it are heartbeats; clients that know where the node is, go on.
         Err(error) if membership.identity.cluster_id().is_some() && is_its_own_trouble(error.kind()) => {
@@ -197,7 +200,7 @@ struct Link {
 
 impl Membership {
     /// Registers, and keeps what came of it with the data.
-    async fn join(&mut self) -> Result<Link> {
+    async fn join(&mut self, patience: Duration) -> Result<Link> {
         let pd = connect(&self.pd).await?;
         if let Some(cluster) = self.identity.cluster_id()
             && cluster != pd.cluster_id()
@@ -209,7 +212,20 @@ impl Membership {
             .with("directory", cluster)
             .with("placement_driver", pd.cluster_id()));
         }
-        let registration = pd.register(self.identity, self.info.clone()).await?;
+        let deadline = Instant::now() + patience;
+        let registration = loop {
+            match pd.register(self.identity, self.info.clone()).await {
+                Err(error)
+                    if error.kind() == ErrorKind::InvalidArgument
+                        && self.identity.cluster_id().is_some()
+                        && Instant::now() < deadline =>
+                {
+                    tracing::info!(error = error.report(), "not registered yet; trying again");
+                    sleep(PAUSE).await;
+                }
+                done => break done?,
+            }
+        };
         let identity =
             StoreIdentity::Member { cluster_id: registration.cluster_id, store_id: registration.store_id };
         if let Some(file) = &self.file
@@ -270,25 +286,30 @@ impl Membership {
             };
         }
         if let Some(link) = link {
-            let _ = link.pd.heartbeat(link.registration.store_id, StoreActivity::Leaving).await;
+            let store_id = link.registration.store_id;
+            let _ = link.pd.heartbeat(store_id, &self.info.address, StoreActivity::Leaving).await;
         }
     }
 
     async fn tell(&mut self, link: &mut Option<Link>, activity: StoreActivity) -> Result<Duration> {
         let Some(known) = link else {
-            let joined = self.join().await?;
+            let joined = self.join(Duration::ZERO).await?;
             return Ok(link.insert(joined).registration.heartbeat_interval);
         };
-        let told = known.pd.heartbeat(known.registration.store_id, activity).await;
+        let told = known.pd.heartbeat(known.registration.store_id, &self.info.address, activity).await;
         if let Err(error) = &told
             && error.kind() == ErrorKind::InvalidArgument
-            && self.info.is_volatile
-            && connect(&self.pd).await?.cluster_id() != known.registration.cluster_id
         {
-            // The driver has forgotten everything, and this store has nothing to keep. Where it is the same driver,
-            // another store has taken this one's place: to register again would take it back, and so on for ever.
-            self.identity = new_store();
-            *link = None;
+            if !self.info.is_volatile {
+                // Another node with this one's data has registered. Refused as long as that one is there.
+                *link = None;
+            } else if connect(&self.pd).await?.cluster_id() != known.registration.cluster_id {
+                // The driver has forgotten everything, and this store has nothing to keep. Where it is the same
+                // driver, another store has taken this one's place: to register again would take it back, and so
+                // on for ever.
+                self.identity = new_store();
+                *link = None;
+            }
         }
         told
     }

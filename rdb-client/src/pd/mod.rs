@@ -169,16 +169,18 @@ impl Pd {
         Ok(registration)
     }
 
-    /// Says that a store of this cluster is there and what it does; answers how long until the next time.
+    /// Says that a store of this cluster is there, where it serves as it registered, and what it does; answers how long until the next time.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) where the store is not known or was replaced;
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) where the store is not known, was replaced, or has
+    /// registered at another address since;
     /// [`Unavailable`](ErrorKind::Unavailable) where no answer comes in time.
-    pub async fn heartbeat(&self, store_id: u64, activity: StoreActivity) -> Result<Duration> {
+    pub async fn heartbeat(&self, store_id: u64, address: &str, activity: StoreActivity) -> Result<Duration> {
         let message = v1::HeartbeatRequest {
             cluster_id: self.link.cluster_id,
             store_id,
             activity: v1::StoreActivity::from(activity).into(),
+            address: address.to_owned(),
         };
         let answer = self.call(message, |mut pd, request| async move { pd.heartbeat(request).await });
         Ok(Duration::from_millis(answer.await?.heartbeat_interval_ms))

@@ -27,7 +27,7 @@ async fn a_store_registers_and_is_found() {
     let pd = builder(&fake).connect().await.unwrap();
     assert_eq!((pd.cluster_id(), pd.server_version()), (CLUSTER, "0.0.1"));
     assert_eq!(pd.locate(&key()).await.unwrap_err().kind(), ErrorKind::Unavailable);
-    let heartbeat = pd.heartbeat(5, StoreActivity::Serving).await;
+    let heartbeat = pd.heartbeat(5, "", StoreActivity::Serving).await;
     assert_eq!(heartbeat.unwrap_err().kind(), ErrorKind::InvalidArgument);
     let info = StoreInfo::new("127.0.0.1:7440", "mem", "0.1.0").volatile(true);
     let error = pd
@@ -39,7 +39,7 @@ async fn a_store_registers_and_is_found() {
     let registered = pd.register(StoreIdentity::New { token: 7 }, info.clone()).await.unwrap();
     assert_eq!((registered.cluster_id, registered.store_id), (CLUSTER, 1));
     assert_eq!(registered.heartbeat_interval, Duration::from_secs(3));
-    let interval = pd.heartbeat(1, StoreActivity::Leaving).await.unwrap();
+    let interval = pd.heartbeat(1, "127.0.0.1:7440", StoreActivity::Leaving).await.unwrap();
     assert_eq!(interval, Duration::from_secs(3));
     let stores = pd.stores().await.unwrap();
     assert_eq!((stores.len(), &stores[0].info, stores[0].state), (1, &info, StoreState::Leaving));

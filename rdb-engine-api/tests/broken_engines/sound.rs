@@ -15,6 +15,7 @@ use rdb_engine_api::{
     Result, Scan, Session, SessionOptions, SystemClock, Version, View, Watch, WriteOptions,
 };
 use tokio::select;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::disk::Disk;
@@ -96,16 +97,21 @@ impl<D: Disk> Sound<D> {
     async fn collect(&self, view: Version, mut chunks: EntryStream) -> Result<Vec<(Key, Record)>> {
         let invalid = || Error::new(ErrorKind::InvalidArgument, "view cannot be restored");
         let mut records: Vec<(Key, Record)> = Vec::new();
+        let mut until = Instant::now() + self.info.limits.scan_idle;
         loop {
             let chunk = select! {
-                chunk = chunks.next() => chunk,
+                biased;
                 () = self.closing.cancelled() => return Err(closed()),
-                () = tokio::time::sleep(self.info.limits.scan_idle) => {
+                () = sleep_until(until) => {
                     return Err(Error::new(ErrorKind::Exhausted, "stream rests"));
                 }
+                chunk = chunks.next() => chunk,
             };
-            let Some(chunk) = chunk else { return Ok(records) };
-            for Entry { key, record, .. } in chunk? {
+            let Some(chunk) = chunk.transpose()? else { return Ok(records) };
+            if !chunk.is_empty() {
+                until = Instant::now() + self.info.limits.scan_idle;
+            }
+            for Entry { key, record, .. } in chunk {
                 let record = record.ok_or_else(invalid)?;
                 let ascends = records.last().is_none_or(|(last, _)| *last < key);
                 if !ascends || record.version > view || record.value.len() > self.info.limits.max_value_bytes

@@ -171,3 +171,23 @@ async fn a_registration_whose_answer_is_lost_makes_one_store() {
     client(pd.addr()).await.unwrap().put(&key("k"), "v").await.unwrap();
     member.shutdown().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_copy_of_a_data_directory_is_refused_while_its_original_is_up() {
+    let (directory, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let pd = driver(mem()).await;
+    let original = node(&sled(directory.path()), pd.addr(), Some(directory.path())).await.unwrap();
+    let engine = sled(copy.path());
+    std::fs::copy(directory.path().join("FLAREDB.store"), copy.path().join("FLAREDB.store")).unwrap();
+    let error = node(&engine, pd.addr(), Some(copy.path())).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    assert!(error.report().contains(&original.addr().to_string()), "{}", error.report());
+    let (_, address) = &stores(&pd).await[&1];
+    assert_eq!(*address, original.addr().to_string());
+
+    // In its place it serves.
+    original.shutdown().await.unwrap();
+    let member = node(&engine, pd.addr(), Some(copy.path())).await.unwrap();
+    assert_eq!(stores(&pd).await[&1].1, member.addr().to_string());
+    member.shutdown().await.unwrap();
+}

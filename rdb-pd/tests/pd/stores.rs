@@ -42,7 +42,8 @@ impl Served {
 
     async fn heartbeat(&mut self, store_id: u64, activity: StoreActivity) -> Result<()> {
         let cluster_id = self.driver.cluster_id();
-        let request = v1::HeartbeatRequest { cluster_id, store_id, activity: activity.into() };
+        let request =
+            v1::HeartbeatRequest { cluster_id, store_id, activity: activity.into(), address: String::new() };
         answer(self.client.heartbeat(request).await).map(|_| ())
     }
 
@@ -102,15 +103,44 @@ async fn a_volatile_store_that_has_the_range_is_replaced_by_the_next_one() {
 
 #[tokio::test]
 async fn a_store_that_comes_back_elsewhere_is_found_there() {
-    let (mut pd, ..) = start().await;
+    let (mut pd, _, clock) = start().await;
     let first = pd.register(new("a:1", false)).await.unwrap();
     let second = pd.register(new("b:1", false)).await.unwrap();
     assert_eq!(pd.again(first, "a:1", false).await.unwrap(), first);
     assert_eq!(pd.holder().await.unwrap(), (1, first, "a:1".to_owned()));
+    pd.heartbeat(first, StoreActivity::Leaving).await.unwrap();
     assert_eq!(pd.again(first, "a:2", false).await.unwrap(), first);
     assert_eq!(pd.holder().await.unwrap(), (2, first, "a:2".to_owned()));
+    clock.advance(INTERVAL * 6);
     assert_eq!(pd.again(second, "b:2", false).await.unwrap(), second);
     assert_eq!(pd.holder().await.unwrap().0, 2);
+}
+
+#[tokio::test]
+async fn a_store_that_is_up_is_not_replaced_by_a_copy_of_itself() {
+    let (mut pd, _, clock) = start().await;
+    let id = pd.register(new("a:1", false)).await.unwrap();
+    for activity in [StoreActivity::Serving, StoreActivity::EngineClosed] {
+        pd.heartbeat(id, activity).await.unwrap();
+        let error = pd.again(id, "copy:1", false).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert!(error.to_string().contains("address=`a:1`"), "{error}");
+    }
+    assert_eq!(pd.holder().await.unwrap(), (1, id, "a:1".to_owned()));
+
+    // Once it is silent it may be anywhere; if it was only out of reach, it is told.
+    clock.advance(INTERVAL * 6);
+    assert_eq!(pd.again(id, "copy:1", false).await.unwrap(), id);
+    let cluster_id = pd.driver.cluster_id();
+    let of = |address: &str| v1::HeartbeatRequest {
+        cluster_id,
+        store_id: id,
+        activity: StoreActivity::Serving.into(),
+        address: address.to_owned(),
+    };
+    let error = answer(pd.client.heartbeat(of("a:1")).await).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    answer(pd.client.heartbeat(of("copy:1")).await).unwrap();
 }
 
 #[tokio::test]
@@ -121,8 +151,12 @@ async fn a_store_of_another_cluster_is_refused_and_both_are_named() {
     let other = cluster ^ 1;
     let request = v1::RegisterRequest { cluster_id: other, store_id: id, ..new("a:1", false) };
     let register = pd.register(request).await.unwrap_err();
-    let request =
-        v1::HeartbeatRequest { cluster_id: other, store_id: id, activity: StoreActivity::Serving.into() };
+    let request = v1::HeartbeatRequest {
+        cluster_id: other,
+        store_id: id,
+        activity: StoreActivity::Serving.into(),
+        address: String::new(),
+    };
     let heartbeat = answer(pd.client.heartbeat(request).await).unwrap_err();
     for error in [register, heartbeat] {
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
