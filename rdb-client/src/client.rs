@@ -124,6 +124,11 @@ impl Client {
         self.shared.dialer.reached().map(|endpoint| endpoint.to_string()).unwrap_or_default()
     }
 
+    /// The cluster that the node belongs to; none where no placement driver was asked for it.
+    pub fn cluster_id(&self) -> Option<u64> {
+        self.shared.dialer.cluster_id()
+    }
+
     /// The longest message that the node takes and sends, in bytes, as it was when the client connected.
     pub fn max_message_bytes(&self) -> usize {
         self.shared.max_message_bytes

@@ -56,6 +56,14 @@ impl Dialer {
         self.reached.lock().clone()
     }
 
+    /// The cluster of the placement driver that says where the node is.
+    pub(crate) fn cluster_id(&self) -> Option<u64> {
+        match &self.route {
+            Route::Fixed(_) => None,
+            Route::Discovered(discovery) => Some(discovery.cluster_id()),
+        }
+    }
+
     /// Makes the first connection ahead of the first request, so that a failure is known as it is.
     pub(crate) async fn prepare(&self) -> Result<()> {
         let stream = self.dial().await?;

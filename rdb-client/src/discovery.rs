@@ -19,6 +19,11 @@ impl Discovery {
         Self { pd, last: Mutex::default() }
     }
 
+    /// The cluster that the node is looked for in.
+    pub(crate) fn cluster_id(&self) -> u64 {
+        self.pd.cluster_id()
+    }
+
     /// Where the node is. A placement driver that is gone, or has trouble of its own, does not matter to a client
     /// that knows it already; one of another cluster is refused.
     pub(crate) async fn find(&self, limit: Duration) -> Result<Endpoint> {

@@ -16,7 +16,7 @@ pub struct Meta {
     pub made_at: SystemTime,
     /// The version of the node that served the view; empty where there was none.
     pub server_version: String,
-    /// The cluster that the node belongs to; empty where whoever made the backup did not say.
+    /// The id of the cluster that the node belongs to; empty where it was not found by a placement driver.
     pub cluster_id: String,
 }
 
@@ -31,6 +31,7 @@ impl Meta {
     pub fn of(client: &Client) -> Self {
         let mut meta = Self::new(&*client.info().name, SystemClock::new().wall());
         client.server_version().clone_into(&mut meta.server_version);
+        meta.cluster_id = client.cluster_id().map(|id| id.to_string()).unwrap_or_default();
         meta
     }
 

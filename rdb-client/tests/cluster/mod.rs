@@ -55,7 +55,8 @@ async fn a_client_follows_the_node_to_another_port() {
     pd.place(&first.address());
     let client = Client::builder().pd([pd.address()]).connect().await.unwrap();
     let clone = client.with_timeout(Duration::from_secs(8));
-    assert_eq!(client.endpoint(), first.address());
+    assert_eq!((client.endpoint(), client.cluster_id()), (first.address(), Some(CLUSTER)));
+    assert_eq!(rdb_client::backup::Meta::of(&client).cluster_id, CLUSTER.to_string());
     client.get(&key()).await.unwrap();
 
     let second = Fake::start().await;

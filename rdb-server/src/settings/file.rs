@@ -79,12 +79,22 @@ fn parse(path: &Path, text: &str, command: &Command) -> (HashMap<String, Entry>,
 
 fn unknown(key: &str, command: &Command) -> String {
     let known = command.get_arguments().filter_map(setting);
-    let likeness = |name: &str| strsim::normalized_damerau_levenshtein(&key.replace('_', "-"), name);
-    let nearest = known.max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
-    match nearest.filter(|name| likeness(name) >= ALIKE) {
+    match nearest(&key.replace('_', "-"), known, ALIKE) {
         Some(name) => format!("unknown key `{}`; did you mean `{name}`?", key.escape_debug()),
         None => format!("unknown key `{}`; --print-config shows those that there are", key.escape_debug()),
     }
+}
+
+/// The one of these names that somebody may have meant: of 0 to 1, how alike they have to be.
+pub(super) fn nearest<'a>(
+    written: &str,
+    known: impl Iterator<Item = &'a str>,
+    alike: f64,
+) -> Option<&'a str> {
+    let likeness = |name: &str| strsim::normalized_damerau_levenshtein(written, name);
+    known
+        .max_by(|one, other| likeness(one).total_cmp(&likeness(other)))
+        .filter(|name| likeness(name) >= alike)
 }
 
 /// What kind of value a setting has in a file.

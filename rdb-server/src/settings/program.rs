@@ -7,9 +7,13 @@ use clap::{Args as _, Command, CommandFactory, FromArgMatches};
 use rdb_engine_api::Error;
 
 use super::asked::{Asked, What};
+use super::file::nearest;
 use super::layers::{self, Environment, Unread, setting};
 use super::origin::Findings;
 use super::print;
+
+/// How alike a variable and a setting have to be to be taken for one another: other programs have variables, too.
+const ALIKE: f64 = 0.75;
 
 /// What every program's help ends with. Its own examples come before it.
 const HELP: &str = "\
@@ -91,7 +95,8 @@ impl Program {
                 if let Some(path) = config {
                     tracing::info!(path = %path.display(), "configured by a file");
                 }
-                for note in notes {
+                let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+                for note in notes.into_iter().chain(self.misspelt(&self.command::<S>(), names)) {
                     tracing::warn!("{note}");
                 }
                 Ok(settings)
@@ -139,6 +144,28 @@ impl Program {
             true => Read::Run(settings, asked, layers.config, findings.notes),
             false => Read::Print(page),
         })
+    }
+
+    /// Variables that are no setting and look like one. They may be another program's, so they are no error.
+    fn misspelt(&self, command: &Command, names: impl Iterator<Item = String>) -> Vec<String> {
+        let known: Vec<&str> = command
+            .get_arguments()
+            .filter_map(|arg| arg.get_env())
+            .filter_map(|name| name.to_str())
+            .collect();
+        // Without what all have in common, which would make all alike.
+        let rest = |name: &str| name.strip_prefix(self.prefix).map(str::to_owned);
+        let short: Vec<String> = known.iter().filter_map(|name| rest(name)).collect();
+        let is_strange = |name: &String| {
+            let others = ["FLAREDB_PD_", "FLAREDB_CLIENT_"];
+            !known.contains(&name.as_str())
+                && !others.iter().any(|other| *other != self.prefix && name.starts_with(other))
+        };
+        let note = |name: String| {
+            let meant = nearest(&rest(&name)?, short.iter().map(String::as_str), ALIKE)?;
+            Some(format!("variable {name} is no setting; did you mean {}{meant}?", self.prefix))
+        };
+        names.filter(is_strange).filter_map(note).collect()
     }
 
     /// The one definition of all settings.
@@ -230,6 +257,34 @@ mod tests {
             Ok(Read::Print(_)) => panic!("nothing to print was asked for"),
             Err(refused) => panic!("{:?}", refused.why),
         }
+    }
+
+    #[test]
+    fn a_variable_that_looks_like_a_setting_is_noted_and_another_programs_is_not() {
+        let program = Program::new("FLAREDB_");
+        let command = program.command::<Everything>();
+        let misspelt = |name: &str| program.misspelt(&command, [name.to_owned()].into_iter());
+        assert_eq!(
+            misspelt("FLAREDB_MAX_SCAN"),
+            ["variable FLAREDB_MAX_SCAN is no setting; did you mean FLAREDB_MAX_SCANS?"]
+        );
+        for name in [
+            "FLAREDB_MAX_SCANS",
+            "FLAREDB_PD_LISTEN",
+            "FLAREDB_CLIENT_TLS_CERT",
+            "FLAREDB_ENDPOINTS",
+            "FLAREDB_TIMEOUT",
+            "FLAREDB_CONNECT_TIMEOUT",
+            "FLAREDB_PRINT",
+            "FLAREDB_PD",
+            "PATH",
+        ] {
+            assert!(misspelt(name).is_empty(), "{name}");
+        }
+        let program = Program::new("FLAREDB_PD_");
+        let command = program.command::<Everything>();
+        let misspelt = program.misspelt(&command, ["FLAREDB_PD_LISTNE".to_owned()].into_iter());
+        assert_eq!(misspelt, ["variable FLAREDB_PD_LISTNE is no setting; did you mean FLAREDB_PD_LISTEN?"]);
     }
 
     #[test]
