@@ -31,7 +31,7 @@ pub(super) enum Name {
 impl Name {
     pub(super) const ALL: [Self; 3] = [Self::Rocks, Self::Sled, Self::Mem];
 
-    async fn open(self, directory: &Path, limits: Limits) -> Result<Arc<dyn Engine>> {
+    pub(super) async fn open(self, directory: &Path, limits: Limits) -> Result<Arc<dyn Engine>> {
         let directory = directory.to_owned();
         let opened = tokio::task::spawn_blocking(move || self.open_blocking(&directory, limits)).await;
         opened.expect("opening an engine does not panic")

@@ -2,5 +2,6 @@
 //! real TCP, the SDK. Directly they run in each engine's own `tests/conformance.rs`.
 
 mod engines;
+mod moved;
 mod readme;
 mod wire;
