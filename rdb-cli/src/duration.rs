@@ -43,7 +43,8 @@ mod tests {
     fn nothing_is_a_duration_where_it_makes_sense() {
         assert_eq!(parse_or_zero("0ms"), Ok(Duration::ZERO));
         assert_eq!(parse_or_zero("2s"), Ok(Duration::from_secs(2)));
-        assert!(parse_or_zero("2").is_err());
+        assert_eq!(parse_or_zero("2"), parse("2"));
+        assert!(parse_or_zero("2").unwrap_err().contains("with a unit"));
     }
 
     #[test]

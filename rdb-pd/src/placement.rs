@@ -53,7 +53,8 @@ impl Placement {
     /// an empty batch where nothing changes.
     pub(crate) fn register_new(&self, row: StoreRow) -> Result<(u64, Batch)> {
         if let Some((id, _)) = self.stores.iter().find(|(_, store)| store.row.token == row.token) {
-            return Ok((*id, self.register_known(*id, row)?));
+            // Its first answer may have been lost, and the node been killed since: nobody else has its token.
+            return Ok((*id, self.register_known(*id, row, false)?));
         }
         let id = self.next_id.row;
         let next = id.checked_add(1).ok_or_else(ids_used_up)?;
@@ -89,7 +90,9 @@ impl Placement {
     }
 
     /// Brings what is known of a store up to date. Returns the batch to write, an empty one where nothing changes.
-    pub(crate) fn register_known(&self, id: u64, mut row: StoreRow) -> Result<Batch> {
+    ///
+    /// A store that is there, by its heartbeats, does not move: two nodes with its data would part ways.
+    pub(crate) fn register_known(&self, id: u64, mut row: StoreRow, is_there: bool) -> Result<Batch> {
         let known = self.store(id)?;
         check_present(id, &known.row)?;
         if known.row.is_volatile != row.is_volatile {
@@ -98,11 +101,14 @@ impl Placement {
                 .with("store", id)
                 .with("was", was));
         }
+        let has_moved = row.address != known.row.address;
+        if is_there && has_moved {
+            return Err(two_nodes(id, &known.row.address));
+        }
         row.token = known.row.token;
         if row == known.row {
             return Ok(Batch::new());
         }
-        let has_moved = row.address != known.row.address;
         let batch = change(Batch::new(), Name::Store(id).key()?, known, row.encode());
         match &self.range {
             Some(range) if range.row.store_id == id && has_moved => {
@@ -135,6 +141,11 @@ pub(crate) fn check_present(id: u64, row: &StoreRow) -> Result<()> {
 
 pub(crate) fn unknown_store(id: u64) -> Error {
     Error::new(ErrorKind::InvalidArgument, "store was never registered in this cluster").with("store", id)
+}
+
+pub(crate) fn two_nodes(id: u64, address: &str) -> Error {
+    let message = "store is up at another address; a second node with a copy of its data is refused";
+    Error::new(ErrorKind::InvalidArgument, message).with("store", id).with("address", address)
 }
 
 pub(crate) fn ids_used_up() -> Error {

@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 
 use crate::cluster::draw;
 use crate::heartbeats::Heartbeats;
-use crate::placement::{Placement, check_present, ids_used_up, unknown_store};
+use crate::placement::{Placement, check_present, ids_used_up, two_nodes, unknown_store};
 use crate::rows::{Name, RangeRow, StoreRow, decode_number, encode_number, senseless};
 use crate::table::Table;
 
@@ -48,7 +48,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a store of another cluster, one that was never
-    /// registered here, one that has been replaced, and what makes no sense.
+    /// registered here, one that has been replaced or is up at another address, and what makes no sense.
     pub(crate) async fn register(&self, request: v1::RegisterRequest) -> Result<u64> {
         let v1::RegisterRequest { cluster_id, store_id, info, token } = request;
         match (cluster_id, store_id) {
@@ -59,9 +59,6 @@ impl Registry {
         let mut row = store_row(info.ok_or_else(|| invalid("store says nothing of itself"))?)?;
         // One of our own, so that a try of ours with an unknown outcome is met again.
         row.token = if token == 0 { draw() } else { token };
-        if store_id != 0 {
-            self.check_alone(store_id, &row.address).await?;
-        }
         let registered = self.change(&Change::Register { store_id, row }).await?;
         self.heartbeats.note(registered, StoreActivity::Serving);
         Ok(registered)
@@ -88,15 +85,6 @@ impl Registry {
         }
         self.heartbeats.note(id, activity);
         Ok(())
-    }
-
-    /// Whether a store is nowhere else than at an address. Two nodes with its data would part ways.
-    async fn check_alone(&self, store_id: u64, address: &str) -> Result<()> {
-        let Some(record) = self.table.get(Name::Store(store_id)).await? else { return Ok(()) };
-        let row = StoreRow::decode_row(&record.value)?;
-        let (state, _) = self.heartbeats.state(store_id);
-        let is_there = matches!(state, StoreState::Up | StoreState::EngineClosed);
-        if is_there && row.address != address { Err(two_nodes(store_id, &row.address)) } else { Ok(()) }
     }
 
     /// All stores, in the order of their ids.
@@ -176,7 +164,9 @@ impl Registry {
         match change {
             Change::Register { store_id: 0, row } => self.placement().await?.register_new(row.clone()),
             Change::Register { store_id, row } => {
-                Ok((*store_id, self.placement().await?.register_known(*store_id, row.clone())?))
+                let (state, _) = self.heartbeats.state(*store_id);
+                let is_there = matches!(state, StoreState::Up | StoreState::EngineClosed);
+                Ok((*store_id, self.placement().await?.register_known(*store_id, row.clone(), is_there)?))
             }
             Change::AllocateIds { count } => {
                 let record = self.table.get(Name::Ids).await?.ok_or_else(|| senseless("ids"))?;
@@ -215,12 +205,6 @@ impl Registry {
             silent_ms: silence.map(millis),
         }
     }
-}
-
-fn two_nodes(store_id: u64, address: &str) -> Error {
-    invalid("store is up at another address; a second node with a copy of its data is refused")
-        .with("store", store_id)
-        .with("address", address)
 }
 
 /// What is to become of the rows.
