@@ -10,14 +10,15 @@ mod shell;
 mod transfer;
 
 use std::ffi::{OsStr, OsString};
+use std::num::NonZeroU64;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use rdb_client::{
-    Batch, ChangeStream, Commit, Engine, EngineExt, EngineInfo, EntryStream, Key, Metric, Outcome, Record,
-    Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
+    Batch, Commit, Engine, EngineExt, EngineInfo, EntryStream, Key, Metric, Outcome, Record, Result, Scan,
+    Session, SessionOptions, Stamp, View, Watch, WatchStream, WriteOptions,
 };
 use rdb_engine_mem::{MemConfig, MemEngine};
 use serde_json::{Value, json};
@@ -426,12 +427,28 @@ impl Engine for NeverAnswers {
         std::future::pending().await
     }
 
-    async fn watch(&self, watch: Watch) -> Result<ChangeStream> {
+    async fn watch(&self, watch: Watch) -> Result<View<WatchStream>> {
         self.0.watch(watch).await
     }
 
     async fn open_session(&self, options: SessionOptions) -> Result<Session> {
         self.0.open_session(options).await
+    }
+
+    async fn resume_session(&self, id: NonZeroU64) -> Result<Option<Session>> {
+        self.0.resume_session(id).await
+    }
+
+    async fn end_session(&self, id: NonZeroU64) -> Result<()> {
+        self.0.end_session(id).await
+    }
+
+    async fn settle(&self, stamp: Stamp) -> Result<Option<Outcome>> {
+        self.0.settle(stamp).await
+    }
+
+    async fn time(&self) -> Result<SystemTime> {
+        self.0.time().await
     }
 
     async fn restore(&self, view: View<EntryStream>) -> Result<Commit> {

@@ -1,13 +1,14 @@
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use parking_lot::RwLock;
 use prost::Message;
 use rdb_engine_api::{
-    Batch, ChangeStream, Commit, Engine, EngineInfo, EntryStream, Error, ErrorKind, Key, Metric, Outcome,
-    Record, Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
+    Batch, Commit, Engine, EngineInfo, EntryStream, Error, ErrorKind, Key, Metric, Outcome, Record, Result,
+    Scan, Session, SessionOptions, Stamp, View, Watch, WatchStream, WriteOptions,
 };
 use rdb_proto::Call;
 use rdb_proto::ScanPart;
@@ -95,6 +96,8 @@ impl Client {
         // What the node can do and this client cannot carry, this engine does not do (C18).
         engine.capabilities.watch = false;
         engine.capabilities.sessions = false;
+        engine.capabilities.expiry = false;
+        engine.capabilities.blocking = false;
         let shared = Shared {
             wire: RwLock::new(Some(wire)),
             closing: CancellationToken::new(),
@@ -281,14 +284,28 @@ impl Engine for Client {
         answer.await?.try_into()
     }
 
-    /// Not carried over the wire yet (C18).
-    async fn watch(&self, _watch: Watch) -> Result<ChangeStream> {
+    async fn watch(&self, _watch: Watch) -> Result<View<WatchStream>> {
         Err(Error::new(ErrorKind::Unsupported, "client does not carry watches"))
     }
 
-    /// Not carried over the wire yet (C18).
     async fn open_session(&self, _options: SessionOptions) -> Result<Session> {
         Err(Error::new(ErrorKind::Unsupported, "client does not carry sessions"))
+    }
+
+    async fn resume_session(&self, _id: NonZeroU64) -> Result<Option<Session>> {
+        Err(Error::new(ErrorKind::Unsupported, "client does not carry sessions"))
+    }
+
+    async fn end_session(&self, _id: NonZeroU64) -> Result<()> {
+        Err(Error::new(ErrorKind::Unsupported, "client does not carry sessions"))
+    }
+
+    async fn settle(&self, _stamp: Stamp) -> Result<Option<Outcome>> {
+        Err(Error::new(ErrorKind::Unsupported, "client does not carry sessions"))
+    }
+
+    async fn time(&self) -> Result<SystemTime> {
+        Err(Error::new(ErrorKind::Unsupported, "client does not carry expiry"))
     }
 
     /// Sends a view to the node, which restores it. Never repeated: the view is read only once.

@@ -116,8 +116,9 @@ pub use tls::{Pem, TlsConfig};
 // All that an application needs besides, so that it depends on this crate alone.
 pub use bytes::Bytes;
 pub use rdb_engine_api::{
-    Batch, Capabilities, ChangeStream, Commit, Condition, Conflict, Direction, Durability, Engine, EngineExt,
-    EngineInfo, Entry, EntryStream, Error, ErrorKind, Key, KeyRange, Limits, MAX_KEY_BYTES, Metric,
-    MetricUnit, MetricValue, Op, Outcome, Projection, Record, Result, Scan, Session, SessionOptions, Stamp,
-    Version, View, Watch, WriteOptions,
+    Batch, Capabilities, Cause, Commit, CommittedBatch, CommittedOp, Condition, Conflict, Direction,
+    Durability, Engine, EngineExt, EngineInfo, Entry, EntryStream, Error, ErrorKind, Key, KeyRange, Limits,
+    MAX_KEY_BYTES, MAX_TTL, Metric, MetricUnit, MetricValue, Op, Outcome, Previous, Projection, Record,
+    Result, Scan, Session, SessionOptions, Stamp, Version, View, Watch, WatchEvent, WatchStream,
+    WriteOptions,
 };

@@ -5,6 +5,10 @@ use bytes::Bytes;
 
 use crate::{Durability, Key, Stamp, Version};
 
+/// The longest life that a record can be given (C15): a hundred years. A put that asks for more is
+/// [`InvalidArgument`](crate::ErrorKind::InvalidArgument), as is one that asks for none at all.
+pub const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// What must hold of a key just before a batch is applied (C6).
 #[derive(Clone, PartialEq, Eq)]
 pub enum Condition {
@@ -108,6 +112,13 @@ impl Batch {
         self.op(key, Op::Put { value: value.into(), ttl: None })
     }
 
+    /// Adds a put of a record that is removed when this much time has passed (C15): 1 ms to [`MAX_TTL`],
+    /// rounded up to milliseconds.
+    #[must_use]
+    pub fn put_for(self, key: Key, value: impl Into<Bytes>, ttl: Duration) -> Self {
+        self.op(key, Op::Put { value: value.into(), ttl: Some(ttl) })
+    }
+
     /// Adds a delete.
     #[must_use]
     pub fn delete(self, key: Key) -> Self {
@@ -164,6 +175,12 @@ pub struct WriteOptions {
     pub timeout: Option<Duration>,
     /// The write's place in a session (C17); needs [`Capabilities::sessions`](crate::Capabilities::sessions).
     pub stamp: Option<Stamp>,
+    /// How long the write may wait for its conditions to hold, where they do not (C20); needs
+    /// [`Capabilities::blocking`](crate::Capabilities::blocking). It is judged again whenever a commit
+    /// touches the key of the condition that failed. Writes that wait for one key have their turns in the
+    /// order in which they came. When the time is over, or the condition can never hold again, the answer is
+    /// the conflict.
+    pub wait: Option<Duration>,
 }
 
 impl WriteOptions {
@@ -185,6 +202,13 @@ impl WriteOptions {
     #[must_use]
     pub const fn stamp(mut self, stamp: Stamp) -> Self {
         self.stamp = Some(stamp);
+        self
+    }
+
+    /// Waits for the conditions to hold, at most this long.
+    #[must_use]
+    pub const fn wait(mut self, wait: Duration) -> Self {
+        self.wait = Some(wait);
         self
     }
 }

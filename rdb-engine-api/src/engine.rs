@@ -1,11 +1,13 @@
 use std::fmt;
+use std::num::NonZeroU64;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{
-    Batch, ChangeStream, Commit, Condition, EngineInfo, EntryStream, Error, ErrorKind, Key, Metric, Outcome,
-    Record, Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
+    Batch, Commit, Condition, EngineInfo, EntryStream, Error, ErrorKind, Key, Metric, Outcome, Record,
+    Result, Scan, Session, SessionOptions, Stamp, View, Watch, WatchStream, WriteOptions,
 };
 
 /// A key-value store with compare-and-swap: the contract (`docs/contract.md`).
@@ -53,17 +55,52 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     /// and will not be (C10).
     async fn write(&self, batch: Batch, options: WriteOptions) -> Result<Outcome>;
 
-    /// Watches a range (C16).
+    /// Watches a range (C16): delivers every commit later than the answer's version that touches the range,
+    /// exactly once, in version order, each whole. The version is the one asked for, or the present one.
     ///
     /// # Errors
-    /// [`Unsupported`](ErrorKind::Unsupported) without the capability `watch` (C18).
-    async fn watch(&self, watch: Watch) -> Result<ChangeStream>;
+    /// - [`Unsupported`](ErrorKind::Unsupported) without the capability `watch` (C18).
+    /// - [`Compacted`](ErrorKind::Compacted) for a start before the kept history, with the oldest version
+    ///   that can be had.
+    /// - [`InvalidArgument`](ErrorKind::InvalidArgument) for a start beyond the present.
+    /// - [`Exhausted`](ErrorKind::Exhausted) when [`max_watches`](crate::Limits::max_watches) are open.
+    ///
+    /// How the stream itself ends is told at [`WatchStream`].
+    async fn watch(&self, watch: Watch) -> Result<View<WatchStream>>;
 
-    /// Opens a session for exactly-once writes (C17).
+    /// Opens a session for exactly-once writes (C17), at the engine's best durability.
     ///
     /// # Errors
-    /// [`Unsupported`](ErrorKind::Unsupported) without the capability `sessions` (C18).
+    /// - [`Unsupported`](ErrorKind::Unsupported) without the capability `sessions` (C18).
+    /// - [`Exhausted`](ErrorKind::Exhausted) when [`max_sessions`](crate::Limits::max_sessions) are open.
+    /// - [`InvalidArgument`](ErrorKind::InvalidArgument) for an idle time of nothing, or above
+    ///   [`session_idle`](crate::Limits::session_idle).
     async fn open_session(&self, options: SessionOptions) -> Result<Session>;
+
+    /// The session as it is now, with the engine's present life: what to ask after
+    /// [`Stale`](ErrorKind::Stale). None where it has ended. Begins its idle time anew.
+    async fn resume_session(&self, id: NonZeroU64) -> Result<Option<Session>>;
+
+    /// Ends a session: its writes are never executed from now on (C17). Ending one that has ended is no
+    /// error.
+    async fn end_session(&self, id: NonZeroU64) -> Result<()>;
+
+    /// Asks what became of a write of a session: its first outcome. None where it has not been executed,
+    /// and then it never will be: each later arrival of it in this life of the engine is refused as
+    /// [`Unavailable`](ErrorKind::Unavailable), and those meant for an earlier life are refused anyway. The
+    /// commit that an answer reports is at the engine's default durability at least.
+    ///
+    /// # Errors
+    /// [`Unknown`](ErrorKind::Unknown) for a session that has ended, and for a number outside its window:
+    /// the outcome is forgotten. [`Stale`](ErrorKind::Stale) as for a write.
+    async fn settle(&self, stamp: Stamp) -> Result<Option<Outcome>>;
+
+    /// The time by which this engine judges expiry (C15), in whole milliseconds: what is left of a record's
+    /// life is [`expires_at`](Record::expires_at) less this. It never runs backward, over restarts included.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) without the capability `expiry` (C18).
+    async fn time(&self) -> Result<SystemTime>;
 
     /// Fills this engine, which has to be empty, with the records of a view, their versions kept: all of
     /// them become visible at once, or none ever does (C19). What a forward scan of everything returns is
@@ -112,6 +149,26 @@ pub trait EngineExt: Engine {
         }
     }
 
+    /// Stores a value that is removed when this much time has passed (C15), whatever was there before.
+    async fn put_for(&self, key: &Key, value: impl Into<Bytes> + Send, ttl: Duration) -> Result<Commit> {
+        let batch = Batch::new().put_for(key.clone(), value, ttl);
+        match self.write(batch, WriteOptions::default()).await? {
+            Outcome::Committed(commit) => Ok(commit),
+            outcome => Err(unexpected(&outcome)),
+        }
+    }
+
+    /// The record under a key, and how much of its life is left (C15): none for a record that does not
+    /// expire, nothing for one that is about to be removed.
+    async fn get_with_ttl(&self, key: &Key) -> Result<Option<(Record, Option<Duration>)>> {
+        let Some(record) = self.get(key).await? else { return Ok(None) };
+        let left = match record.expires_at {
+            Some(end) => Some(end.duration_since(self.time().await?).unwrap_or_default()),
+            None => None,
+        };
+        Ok(Some((record, left)))
+    }
+
     /// Removes the record under a key: [`Outcome::Committed`] where there was one,
     /// [`Outcome::Unchanged`] where there was none.
     async fn delete(&self, key: &Key) -> Result<Outcome> {
@@ -127,6 +184,19 @@ pub trait EngineExt: Engine {
     ) -> Result<Outcome> {
         let batch = Batch::new().when(key.clone(), condition).put(key.clone(), value);
         self.write(batch, WriteOptions::default()).await
+    }
+
+    /// Stores a value as soon as the condition holds of the key, first come first served, waiting at most
+    /// this long (C20).
+    async fn wait_and_swap(
+        &self,
+        key: &Key,
+        condition: Condition,
+        value: impl Into<Bytes> + Send,
+        wait: Duration,
+    ) -> Result<Outcome> {
+        let batch = Batch::new().when(key.clone(), condition).put(key.clone(), value);
+        self.write(batch, WriteOptions::default().wait(wait)).await
     }
 
     /// Removes the record under a key if the condition holds of it.

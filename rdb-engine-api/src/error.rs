@@ -2,6 +2,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::Version;
+
 /// What FlareDB's operations return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -27,11 +29,18 @@ pub enum ErrorKind {
     Closed,
     /// A bug in FlareDB.
     Internal,
+    /// The history of commits no longer reaches back to where a watch was to begin (C16):
+    /// [`Error::version`] is the oldest version that a watch can begin after. Scan, then watch after the
+    /// scan's version.
+    Compacted,
+    /// This arrival of a write was meant for an earlier life of the engine (C17), and did nothing: resume
+    /// the session, then send the write again under its new life.
+    Stale,
 }
 
 impl ErrorKind {
     /// Every kind, for tables and tests.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::InvalidArgument,
         Self::Unsupported,
         Self::Unavailable,
@@ -40,6 +49,8 @@ impl ErrorKind {
         Self::Corrupt,
         Self::Closed,
         Self::Internal,
+        Self::Compacted,
+        Self::Stale,
     ];
 
     /// The kind's name in `snake_case`, as the wire and scripts see it.
@@ -53,6 +64,8 @@ impl ErrorKind {
             Self::Corrupt => "corrupt",
             Self::Closed => "closed",
             Self::Internal => "internal",
+            Self::Compacted => "compacted",
+            Self::Stale => "stale",
         }
     }
 }
@@ -79,13 +92,14 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     has_data: bool,
+    version: Option<Version>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     /// Makes an error. The message is lowercase and has no full stop.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), has_data: false, source: None }
+        Self { kind, message: message.into(), has_data: false, version: None, source: None }
     }
 
     /// Appends a piece of data to the message: ``. name=`value` ``.
@@ -94,6 +108,13 @@ impl Error {
         let separator = if self.has_data { ", " } else { ". " };
         self.message.push_str(&format!("{separator}{name}=`{value}`"));
         self.has_data = true;
+        self
+    }
+
+    /// Attaches a version for the caller to go on with. It is not part of the message.
+    #[must_use]
+    pub fn at(mut self, version: Version) -> Self {
+        self.version = Some(version);
         self
     }
 
@@ -107,6 +128,12 @@ impl Error {
     /// What the caller should do.
     pub const fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// The version to go on with, where there is one: for [`Compacted`](ErrorKind::Compacted) the oldest
+    /// that a watch can begin after, for a watch that was ended the last that it delivered everything up to.
+    pub const fn version(&self) -> Option<Version> {
+        self.version
     }
 
     /// Whether the same request can be sent again without doing anything twice, with a chance that it

@@ -68,6 +68,8 @@ pub struct Capabilities {
     pub sessions: bool,
     /// Restoring a view into an empty engine (C19).
     pub restore: bool,
+    /// Writes that wait for their conditions to hold (C20).
+    pub blocking: bool,
 }
 
 /// The limits an engine holds its callers to (C14). A request beyond one of the first group is
@@ -98,6 +100,28 @@ pub struct Limits {
     /// How long a scan may wait for its reader before it is ended with
     /// [`Exhausted`](ErrorKind::Exhausted).
     pub scan_idle: Duration,
+    /// The most writes that wait for their conditions to hold (C20). They count against
+    /// `max_queued_bytes` too.
+    pub max_blocked_writes: usize,
+    /// The most sessions open at once (C17); opening one more answers `Exhausted`.
+    pub max_sessions: usize,
+    /// How far the sequence numbers of a session may be above the greatest acknowledged one (C17). A write
+    /// beyond it answers [`Unknown`](ErrorKind::Unknown) and is never executed.
+    pub session_window: usize,
+    /// How long a session may be idle before it is ended, unless it asked for less (C17).
+    pub session_idle: Duration,
+    /// The most watches open at once (C16).
+    pub max_watches: usize,
+    /// The most changes of keys that the history of commits keeps for watches (C16). What is older is
+    /// compacted; a watcher that has not yet read it is ended with `Exhausted`.
+    pub max_history_ops: usize,
+    /// The most bytes of keys and values that the history keeps.
+    pub max_history_bytes: usize,
+    /// How long the history keeps a commit.
+    pub history_age: Duration,
+    /// How late a record may be removed after its time is over, while the engine is healthy and less is due
+    /// than it can remove in that time (C15). The granularity of expiry is 1 ms.
+    pub expiry_lag: Duration,
 }
 
 impl Default for Limits {
@@ -112,6 +136,15 @@ impl Default for Limits {
             max_queued_writes: 65_536,
             max_queued_bytes: 64 << 20,
             scan_idle: Duration::from_secs(60),
+            max_blocked_writes: 16_384,
+            max_sessions: 4_096,
+            session_window: 1_024,
+            session_idle: Duration::from_secs(600),
+            max_watches: 8_192,
+            max_history_ops: 131_072,
+            max_history_bytes: 64 << 20,
+            history_age: Duration::from_secs(600),
+            expiry_lag: Duration::from_secs(1),
         }
     }
 }

@@ -10,7 +10,7 @@
 //! Whoever has a remote or replicated system implements `Engine` directly. Both prove their work with
 //! the suite of the module `conformance` (feature `conformance`).
 //!
-//! What every engine promises is stated in `docs/contract.md`, clauses C1 to C19, which the
+//! What every engine promises is stated in `docs/contract.md`, clauses C1 to C20, which the
 //! documentation of this crate cites by number.
 //!
 //! # Example
@@ -57,7 +57,7 @@ mod session;
 mod store;
 mod watch;
 
-pub use batch::{Batch, Condition, Op, WriteOptions};
+pub use batch::{Batch, Condition, MAX_TTL, Op, WriteOptions};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use directory::DataDirectory;
 pub use engine::{Engine, EngineExt};
@@ -72,4 +72,4 @@ pub use record::{Entry, Record, Version};
 pub use scan::{Direction, EntryStream, Projection, Scan, View};
 pub use session::{Session, SessionOptions, Stamp};
 pub use store::{Cached, Change, ChangeSet, Row, Rows, Snapshot, Space, Span, Store, StoreInfo};
-pub use watch::{ChangeStream, CommittedBatch, CommittedOp, Watch};
+pub use watch::{Cause, CommittedBatch, CommittedOp, Previous, Watch, WatchEvent, WatchStream};

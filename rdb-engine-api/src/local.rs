@@ -12,8 +12,10 @@ mod restore;
 mod row;
 mod scanner;
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
@@ -28,9 +30,10 @@ use self::line::VersionLine;
 use self::meter::Meter;
 use self::queue::{Queue, Request};
 use crate::{
-    Batch, Cached, Capabilities, ChangeStream, Clock, Commit, Condition, Durability, Engine, EngineInfo,
-    EntryStream, Error, ErrorKind, Key, KeyRange, Limits, MAX_KEY_BYTES, Metric, Op, Outcome, Record, Result,
-    Scan, Session, SessionOptions, Snapshot as _, Space, Store, Version, View, Watch, WriteOptions,
+    Batch, Cached, Capabilities, Clock, Commit, Condition, Durability, Engine, EngineInfo, EntryStream,
+    Error, ErrorKind, Key, KeyRange, Limits, MAX_KEY_BYTES, Metric, Op, Outcome, Record, Result, Scan,
+    Session, SessionOptions, Snapshot as _, Space, Stamp, Store, Version, View, Watch, WatchStream,
+    WriteOptions,
 };
 
 /// Reads that may wait for a disk, at once. More than a disk serves in parallel, fewer than Tokio's
@@ -297,6 +300,9 @@ impl<S: Store> Local<S> {
         if options.stamp.is_some() {
             return Err(self.unsupported("engine has no sessions"));
         }
+        if options.wait.is_some() {
+            return Err(self.unsupported("engine has no writes that wait for their conditions"));
+        }
         if options.durability.is_some_and(|asked| asked > self.info.best_durability) {
             return Err(self
                 .unsupported("engine cannot reach the durability asked for")
@@ -384,12 +390,28 @@ impl<S: Store> Engine for Local<S> {
         answered.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Unknown, "the committer died")))
     }
 
-    async fn watch(&self, _watch: Watch) -> Result<ChangeStream> {
+    async fn watch(&self, _watch: Watch) -> Result<View<WatchStream>> {
         Err(self.unsupported("engine has no watch"))
     }
 
     async fn open_session(&self, _options: SessionOptions) -> Result<Session> {
         Err(self.unsupported("engine has no sessions"))
+    }
+
+    async fn resume_session(&self, _id: NonZeroU64) -> Result<Option<Session>> {
+        Err(self.unsupported("engine has no sessions"))
+    }
+
+    async fn end_session(&self, _id: NonZeroU64) -> Result<()> {
+        Err(self.unsupported("engine has no sessions"))
+    }
+
+    async fn settle(&self, _stamp: Stamp) -> Result<Option<Outcome>> {
+        Err(self.unsupported("engine has no sessions"))
+    }
+
+    async fn time(&self) -> Result<SystemTime> {
+        Err(self.unsupported("engine has no expiry"))
     }
 
     async fn restore(&self, view: View<EntryStream>) -> Result<Commit> {

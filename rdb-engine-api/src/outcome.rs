@@ -39,6 +39,7 @@ pub struct Commit {
 
 /// A condition that did not hold, with what is needed to try again without another read (C7).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Conflict {
     /// The condition's place in the batch, from 0.
     pub index: usize,
@@ -46,6 +47,16 @@ pub struct Conflict {
     pub key: Key,
     /// The version of the view in which the batch was judged.
     pub version: Version,
-    /// The record under the key in that view.
+    /// The record under the key in that view, or that there was none.
     pub current: Option<Record>,
+    /// Set only where a write of a session arrived again (C17) and the record that it met the first time is
+    /// gone since: the version of that record. `current` is none then, though there was one.
+    pub replaced: Option<Version>,
+}
+
+impl Conflict {
+    /// A conflict, as met by the first arrival of a write.
+    pub const fn new(index: usize, key: Key, version: Version, current: Option<Record>) -> Self {
+        Self { index, key, version, current, replaced: None }
+    }
 }

@@ -17,7 +17,7 @@ mod generated;
 mod limits;
 mod status;
 
-pub use convert::{ScanPart, cut_chunk};
+pub use convert::{ScanPart, cut_chunk, number};
 pub use limits::{OVERHEAD_PER_ITEM, SCAN_CHUNK_BYTES, max_message_bytes};
 pub use status::{Call, from_status, to_status};
 
@@ -27,12 +27,15 @@ pub mod kv {
     pub mod v1 {
         pub use crate::generated::kv::{
             Bound, Bounds, Capabilities, Commit, CompareAndSwapRequest, CompareAndSwapResponse, Condition,
-            Conflict, DeleteRequest, DeleteResponse, Direction, Durability, EngineInfo, Entry,
-            GetManyRequest, GetManyResponse, GetRequest, GetResponse, InfoRequest, InfoResponse, Limits,
-            NodeState, Outcome, Projection, Put, PutRequest, PutResponse, Record, RestoreRequest,
-            RestoreResponse, ScanRequest, ScanResponse, Stamp, StatusRequest, StatusResponse, WriteOptions,
-            WriteRequest, WriteResponse, bound, condition, get_many_response, kv_client, kv_server,
-            node_client, node_server, outcome, restore_request, scan_request, scan_response, write_request,
+            Conflict, DeleteRequest, DeleteResponse, Direction, Durability, EndSessionRequest,
+            EndSessionResponse, EngineInfo, Entry, GetManyRequest, GetManyResponse, GetRequest, GetResponse,
+            InfoRequest, InfoResponse, Limits, NodeState, OpenSessionRequest, OpenSessionResponse, Outcome,
+            Projection, Put, PutRequest, PutResponse, Record, RestoreRequest, RestoreResponse,
+            ResumeSessionRequest, ResumeSessionResponse, ScanRequest, ScanResponse, Session, SettleRequest,
+            SettleResponse, Stamp, StatusRequest, StatusResponse, TimeRequest, TimeResponse, WatchRequest,
+            WatchResponse, WriteOptions, WriteRequest, WriteResponse, bound, condition, get_many_response,
+            kv_client, kv_server, node_client, node_server, outcome, restore_request, scan_request,
+            scan_response, watch_request, watch_response, write_request,
         };
     }
 }

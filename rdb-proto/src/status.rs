@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::error::Error as StdError;
 
-use rdb_engine_api::{Error, ErrorKind};
+use rdb_engine_api::{Error, ErrorKind, Version};
 use tonic::{Code, ConnectError, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -9,6 +9,8 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 const DOMAIN: &str = "flaredb";
 /// The metadata key under which a caller without our table finds whether anything was applied.
 const APPLIED: &str = "applied";
+/// The metadata key of the version to go on with, where the error has one.
+const VERSION: &str = "version";
 /// The longest message sent, in bytes. It travels in a header, and headers have limits of their own.
 const MAX_MESSAGE_BYTES: usize = 1024;
 
@@ -24,6 +26,8 @@ const fn row(kind: ErrorKind) -> Option<(&'static str, Code)> {
         ErrorKind::Corrupt => ("CORRUPT", Code::DataLoss),
         ErrorKind::Closed => ("CLOSED", Code::FailedPrecondition),
         ErrorKind::Internal => ("INTERNAL", Code::Internal),
+        ErrorKind::Compacted => ("COMPACTED", Code::OutOfRange),
+        ErrorKind::Stale => ("STALE", Code::Aborted),
         // A kind newer than this table; a test walks all kinds that there are.
         _ => return None,
     })
@@ -43,7 +47,10 @@ pub fn to_status(error: &Error) -> Status {
     let applied = if error.may_have_been_applied() { "unknown" } else { "no" };
     // What has no name here is nothing that the caller can act upon.
     let (reason, code) = row(error.kind()).unwrap_or(("INTERNAL", Code::Internal));
-    let metadata = HashMap::from([(APPLIED.to_owned(), applied.to_owned())]);
+    let mut metadata = HashMap::from([(APPLIED.to_owned(), applied.to_owned())]);
+    if let Some(version) = error.version() {
+        metadata.insert(VERSION.to_owned(), version.to_string());
+    }
     let details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
     let mut message = error.report();
     message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
@@ -65,6 +72,10 @@ pub fn from_status(status: &Status, call: Call) -> Error {
         "" => Error::new(kind, "request failed").with("code", format_args!("{:?}", status.code())),
         message => Error::new(kind, message),
     };
+    let error = match declared_version(status) {
+        Some(version) => error.at(version),
+        None => error,
+    };
     match root_cause(status) {
         Some(cause) => error.because(cause),
         None => error,
@@ -78,6 +89,11 @@ fn declared_kind(status: &Status, call: Call) -> Option<ErrorKind> {
     // A kind of a newer server: no more can be said than whether it was applied.
     let certain = call == Call::Read || info.metadata.get(APPLIED).is_some_and(|applied| applied == "no");
     Some(known.unwrap_or(if certain { ErrorKind::Internal } else { ErrorKind::Unknown }))
+}
+
+fn declared_version(status: &Status) -> Option<Version> {
+    let info = status.get_details_error_info().filter(|info| info.domain == DOMAIN)?;
+    Version::new(info.metadata.get(VERSION)?.parse().ok()?)
 }
 
 fn undeclared_read(status: &Status) -> ErrorKind {
@@ -146,12 +162,13 @@ mod tests {
     #[test]
     fn the_table_is_its_own_inverse() {
         for kind in ErrorKind::ALL {
-            let error = Error::new(kind, "cannot do it").with("key", "a");
+            let error = Error::new(kind, "cannot do it").with("key", "a").at(Version::MIN);
             let status = to_status(&error);
             for call in [Call::Read, Call::Write] {
                 let back = from_status(&status, call);
                 assert_eq!(back.kind(), kind);
                 assert_eq!(back.to_string(), error.to_string());
+                assert_eq!(back.version(), error.version());
                 assert_eq!(back.may_have_been_applied(), error.may_have_been_applied());
             }
         }

@@ -6,6 +6,7 @@ use prometheus_client::registry::Registry;
 use rdb_engine_api::{Batch, Engine, Error, ErrorKind, Key, Outcome, Record, Result, WriteOptions};
 use rdb_proto::kv::v1;
 use rdb_proto::kv::v1::kv_server::Kv;
+use rdb_proto::{number, to_status};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -124,6 +125,64 @@ impl<E: Engine + ?Sized> Kv for KvService<E> {
 
     async fn scan(&self, request: Request<v1::ScanRequest>) -> Result<Response<Self::ScanStream>, Status> {
         scan::open(&*self.engine, &self.scans, request).await.map(Response::new)
+    }
+
+    async fn open_session(
+        &self,
+        request: Request<v1::OpenSessionRequest>,
+    ) -> Result<Response<v1::OpenSessionResponse>, Status> {
+        let work = async |request: v1::OpenSessionRequest, _| {
+            let session = self.engine.open_session(request.into()).await?;
+            Ok(v1::OpenSessionResponse { session: Some(session.into()) })
+        };
+        unary(request, work).await
+    }
+
+    async fn resume_session(
+        &self,
+        request: Request<v1::ResumeSessionRequest>,
+    ) -> Result<Response<v1::ResumeSessionResponse>, Status> {
+        let work = async |request: v1::ResumeSessionRequest, _| {
+            let session = self.engine.resume_session(number("session", request.session)?).await?;
+            Ok(v1::ResumeSessionResponse { session: session.map(Into::into) })
+        };
+        unary(request, work).await
+    }
+
+    async fn end_session(
+        &self,
+        request: Request<v1::EndSessionRequest>,
+    ) -> Result<Response<v1::EndSessionResponse>, Status> {
+        let work = async |request: v1::EndSessionRequest, _| {
+            self.engine.end_session(number("session", request.session)?).await?;
+            Ok(v1::EndSessionResponse {})
+        };
+        unary(request, work).await
+    }
+
+    async fn settle(
+        &self,
+        request: Request<v1::SettleRequest>,
+    ) -> Result<Response<v1::SettleResponse>, Status> {
+        let work = async |request: v1::SettleRequest, _| {
+            let missing =
+                || Error::new(ErrorKind::InvalidArgument, "field is not set").with("field", "stamp");
+            let stamp = request.stamp.ok_or_else(missing)?.try_into()?;
+            Ok(self.engine.settle(stamp).await?.into())
+        };
+        unary(request, work).await
+    }
+
+    async fn time(&self, request: Request<v1::TimeRequest>) -> Result<Response<v1::TimeResponse>, Status> {
+        let work = async |_: v1::TimeRequest, _| Ok(self.engine.time().await?.into());
+        unary(request, work).await
+    }
+
+    type WatchStream = ReceiverStream<Result<v1::WatchResponse, Status>>;
+
+    async fn watch(&self, _: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let error = Error::new(ErrorKind::Unsupported, "node does not carry watches");
+        Err(to_status(&error))
     }
 
     async fn restore(

@@ -15,7 +15,7 @@ use crate::server::{Bound, Server, Services};
 use crate::{EngineMetrics, NodeConfig};
 
 /// The methods of a node.
-const METHODS: [Method; 10] = [
+const METHODS: [Method; 16] = [
     Method::read("/flaredb.kv.v1.Kv/Get", "get"),
     Method::read("/flaredb.kv.v1.Kv/GetMany", "get_many"),
     Method::write("/flaredb.kv.v1.Kv/Put", "put"),
@@ -24,6 +24,12 @@ const METHODS: [Method; 10] = [
     Method::write("/flaredb.kv.v1.Kv/Write", "write"),
     Method::read("/flaredb.kv.v1.Kv/Scan", "scan"),
     Method::write("/flaredb.kv.v1.Kv/Restore", "restore").received(Reception::Upload),
+    Method::read("/flaredb.kv.v1.Kv/Watch", "watch"),
+    Method::write("/flaredb.kv.v1.Kv/OpenSession", "open_session"),
+    Method::read("/flaredb.kv.v1.Kv/ResumeSession", "resume_session"),
+    Method::write("/flaredb.kv.v1.Kv/EndSession", "end_session"),
+    Method::write("/flaredb.kv.v1.Kv/Settle", "settle"),
+    Method::read("/flaredb.kv.v1.Kv/Time", "time"),
     Method::read("/flaredb.kv.v1.Node/Info", "info"),
     Method::read("/flaredb.kv.v1.Node/Status", "status"),
 ];

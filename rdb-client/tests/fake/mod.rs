@@ -277,6 +277,46 @@ impl kv_server::Kv for Service {
         }))))
     }
 
+    async fn open_session(
+        &self,
+        request: Request<v1::OpenSessionRequest>,
+    ) -> Result<Response<v1::OpenSessionResponse>, Status> {
+        let session = v1::Session { id: 1, life: 1, window: 100, idle_ms: 600_000 };
+        self.act("open_session", &request, || v1::OpenSessionResponse { session: Some(session) }).await
+    }
+
+    async fn resume_session(
+        &self,
+        request: Request<v1::ResumeSessionRequest>,
+    ) -> Result<Response<v1::ResumeSessionResponse>, Status> {
+        self.act("resume_session", &request, Default::default).await
+    }
+
+    async fn end_session(
+        &self,
+        request: Request<v1::EndSessionRequest>,
+    ) -> Result<Response<v1::EndSessionResponse>, Status> {
+        self.act("end_session", &request, Default::default).await
+    }
+
+    async fn settle(
+        &self,
+        request: Request<v1::SettleRequest>,
+    ) -> Result<Response<v1::SettleResponse>, Status> {
+        self.act("settle", &request, Default::default).await
+    }
+
+    async fn time(&self, request: Request<v1::TimeRequest>) -> Result<Response<v1::TimeResponse>, Status> {
+        self.act("time", &request, Default::default).await
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::WatchResponse, Status>> + Send>>;
+
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        self.act("watch", &request, || ()).await?;
+        Ok(Response::new(Box::pin(stream::pending())))
+    }
+
     /// What was ordered happens when the end has come.
     async fn restore(
         &self,

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::Context;
 use super::db::{Db, committed, conflicted, key, refused, text_of, unchanged};
 use crate::{
-    Batch, Condition, ErrorKind, KeyRange, MAX_KEY_BYTES, Op, Outcome, Scan, SessionOptions, Stamp, Version,
-    Watch, WriteOptions,
+    Batch, Condition, ErrorKind, KeyRange, MAX_KEY_BYTES, Op, Outcome, Scan, Session, SessionOptions,
+    Version, Watch, WriteOptions,
 };
 
 /// C1: a read that begins after a write has returned sees it, by every way of reading.
@@ -303,8 +303,9 @@ pub(super) async fn c18_an_undeclared_session_is_refused(cx: &Context) {
 pub(super) async fn c18_an_undeclared_stamp_is_refused_and_nothing_applied(cx: &Context) {
     let db = cx.open().await;
     let before = db.put("other", "v").await;
-    let options =
-        WriteOptions::default().stamp(Stamp { session: NonZeroU64::MIN, sequence: NonZeroU64::MIN });
+    let one = NonZeroU64::MIN;
+    let stamp = Session::new(one, one, one, Duration::from_secs(1)).stamp(one, 0);
+    let options = WriteOptions::default().stamp(stamp);
     let written = db.engine().write(Batch::new().put(key("k"), "v"), options).await;
     let error = refused(written, "a write with an undeclared session's stamp (C18)");
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{}", error.report());

@@ -1,13 +1,15 @@
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use rdb_checker::{Answer, Blob, Call, Current, Recorder, Request};
 
 use crate::{
-    Batch, ChangeStream, Commit, Condition, Engine, EngineInfo, EntryStream, Error, Key, Metric, Op, Outcome,
-    Record, Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
+    Batch, Commit, Condition, Engine, EngineInfo, EntryStream, Error, Key, Metric, Op, Outcome, Record,
+    Result, Scan, Session, SessionOptions, Stamp, View, Watch, WatchStream, WriteOptions,
 };
 
 /// An engine that records what its callers ask and are answered, for a checker to judge.
@@ -99,12 +101,28 @@ impl Engine for Recorded {
         result
     }
 
-    async fn watch(&self, watch: Watch) -> Result<ChangeStream> {
+    async fn watch(&self, watch: Watch) -> Result<View<WatchStream>> {
         self.engine.watch(watch).await
     }
 
     async fn open_session(&self, options: SessionOptions) -> Result<Session> {
         self.engine.open_session(options).await
+    }
+
+    async fn resume_session(&self, id: NonZeroU64) -> Result<Option<Session>> {
+        self.engine.resume_session(id).await
+    }
+
+    async fn end_session(&self, id: NonZeroU64) -> Result<()> {
+        self.engine.end_session(id).await
+    }
+
+    async fn settle(&self, stamp: Stamp) -> Result<Option<Outcome>> {
+        self.engine.settle(stamp).await
+    }
+
+    async fn time(&self) -> Result<SystemTime> {
+        self.engine.time().await
     }
 
     /// Not recorded: a history begins with an empty engine, and none that begins with another can be judged.

@@ -86,7 +86,7 @@ pub fn expected(harness: impl Harness) -> Result<Report, Failure> {
 /// An engine may be reached in several ways, such as by a function call and over a wire: `ways` names them,
 /// and each row has a report for each, in the same order. What the engine declares is taken from the first.
 pub fn table(ways: &[&str], engines: &[Vec<Report>]) -> String {
-    let titles: Vec<_> = ["engine", "a write is", "expiry", "watch", "sessions", "restore"]
+    let titles: Vec<_> = ["engine", "a write is", "expiry", "watch", "sessions", "blocking", "restore"]
         .iter()
         .chain(ways)
         .copied()
@@ -102,16 +102,17 @@ pub fn table(ways: &[&str], engines: &[Vec<Report>]) -> String {
     lines.join("\n") + "\n"
 }
 
-fn declarations(info: &EngineInfo) -> [String; 6] {
+fn declarations(info: &EngineInfo) -> [String; 7] {
     let (default, best) = (info.default_durability, info.best_durability);
     let durability = match best > default {
         true => format!("`{default}`: {}; on request `{best}`: {}", default.meaning(), best.meaning()),
         false => format!("`{default}`: {}", default.meaning()),
     };
     let yes_or_no = |declared| if declared { "yes" } else { "no" }.to_owned();
-    let Capabilities { expiry, watch, sessions, restore } = info.capabilities;
-    let [expiry, watch, sessions, restore] = [expiry, watch, sessions, restore].map(yes_or_no);
-    [format!("`{}`", info.name), durability, expiry, watch, sessions, restore]
+    let Capabilities { expiry, watch, sessions, restore, blocking } = info.capabilities;
+    let [expiry, watch, sessions, restore, blocking] =
+        [expiry, watch, sessions, restore, blocking].map(yes_or_no);
+    [format!("`{}`", info.name), durability, expiry, watch, sessions, blocking, restore]
 }
 
 fn tally(report: &Report) -> String {

@@ -13,7 +13,7 @@ use super::line::VersionLine;
 use super::meter::Meter;
 use super::queue::{Queue, Request, Work};
 use crate::{
-    ChangeSet, Clock, Commit, Conflict, Durability, Error, ErrorKind, Outcome, Result, Store, Version,
+    Cause, ChangeSet, Clock, Commit, Conflict, Durability, Error, ErrorKind, Outcome, Result, Store, Version,
 };
 
 pub(super) const STOPPED: &str = "engine stopped after a failed commit";
@@ -86,7 +86,7 @@ impl<S: Store> Committer<S> {
     /// commit whose outcome is not known; the group has been answered then too.
     fn commit_group(&mut self, waiting: &mut IntoIter<Request>) -> Result<()> {
         let home = Arc::clone(&self.home);
-        let mut view = GroupView::new(&home.store, self.line.last);
+        let mut view = GroupView::new(&home.store, self.line.last, false);
         let mut pending = Vec::with_capacity(waiting.len());
         let (mut held_bytes, mut bytes) = (0, 0);
         let begun = self.clock.monotonic();
@@ -116,7 +116,7 @@ impl<S: Store> Committer<S> {
             _ => None,
         });
         if let Some(level) = level.max()
-            && let Err(failure) = self.commit(view.into_changes(), version, level)
+            && let Err(failure) = self.commit(view.into_changes().0, version, level)
         {
             for judged in pending {
                 let what = judged.kind.after_failure(&failure);
@@ -137,7 +137,7 @@ impl<S: Store> Committer<S> {
             Ok(match view.judge(batch)? {
                 Verdict::Change(changes) => {
                     let version = self.line.next(view.version())?;
-                    view.apply(version, changes);
+                    view.apply(version, Cause::Write, changes)?;
                     PendingKind::Committed(version)
                 }
                 Verdict::Unchanged => PendingKind::Unchanged(view.version()),

@@ -127,7 +127,7 @@ impl Intake {
         if record.version > self.version {
             return Err(refused("record to restore is newer than its view").with("view", self.version));
         }
-        let row = row::encode(key.as_bytes(), &record);
+        let row = row::encode(key.as_bytes(), &record).0;
         // The key may be a slice of a message, all of which the part would keep: a part of 4,096 short records
         // must not hold as many long messages (C14).
         let key = Bytes::copy_from_slice(key.as_bytes());

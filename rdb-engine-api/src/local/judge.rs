@@ -5,8 +5,13 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
+
 use super::row;
-use crate::{Batch, ChangeSet, Condition, Conflict, Key, Op, Record, Result, Space, Store, Version};
+use crate::{
+    Batch, Cause, ChangeSet, CommittedBatch, CommittedOp, Condition, Conflict, Key, Op, Previous, Record,
+    Result, Space, Store, Version,
+};
 
 /// The state that the next batch of a group is judged in: the store, and over it what the earlier
 /// batches of the group have done.
@@ -16,8 +21,19 @@ use crate::{Batch, ChangeSet, Condition, Conflict, Key, Op, Record, Result, Spac
 pub(super) struct GroupView<'s, S> {
     store: &'s S,
     version: Version,
-    /// The record under each key that the group has changed; none where it removed it.
-    changed: HashMap<Key, Option<Record>>,
+    /// What the group has made of each key that it has changed.
+    changed: HashMap<Key, Changed>,
+    /// The group's commits, in order.
+    commits: Vec<CommittedBatch>,
+    /// Whether to look at what each change replaces, even where judging did not need to know.
+    looks_back: bool,
+}
+
+/// What a group has made of a key: none where it removed the record.
+#[derive(Debug)]
+struct Changed {
+    row: Option<Bytes>,
+    record: Option<Record>,
 }
 
 /// What a batch would do.
@@ -32,8 +48,8 @@ pub(super) enum Verdict {
 }
 
 impl<'s, S: Store> GroupView<'s, S> {
-    pub(super) fn new(store: &'s S, version: Version) -> Self {
-        Self { store, version, changed: HashMap::new() }
+    pub(super) fn new(store: &'s S, version: Version, looks_back: bool) -> Self {
+        Self { store, version, changed: HashMap::new(), commits: Vec::new(), looks_back }
     }
 
     /// The version of the view.
@@ -52,7 +68,7 @@ impl<'s, S: Store> GroupView<'s, S> {
             let current = self.current(key)?;
             if !holds(condition, current.as_ref()) {
                 let (key, version) = (key.clone(), self.version);
-                return Ok(Verdict::Conflict(Conflict { index, key, version, current }));
+                return Ok(Verdict::Conflict(Conflict::new(index, key, version, current)));
             }
         }
         let mut changes: Vec<(Key, Op)> = Vec::with_capacity(batch.ops().len());
@@ -64,31 +80,46 @@ impl<'s, S: Store> GroupView<'s, S> {
         Ok(if changes.is_empty() { Verdict::Unchanged } else { Verdict::Change(changes) })
     }
 
-    /// Makes changes part of the view, as one commit.
-    pub(super) fn apply(&mut self, version: Version, changes: Vec<(Key, Op)>) {
-        for (key, op) in changes {
-            let record = match op {
-                Op::Put { value, .. } => Some(Record::new(value, version)),
-                Op::Delete => None,
+    /// Makes changes part of the view, as one commit. An error leaves the view as it was.
+    pub(super) fn apply(&mut self, version: Version, cause: Cause, changes: Vec<(Key, Op)>) -> Result<()> {
+        let previous = changes.iter().map(|(key, _)| self.previous(key)).collect::<Result<Vec<_>>>()?;
+        let mut ops = Vec::with_capacity(changes.len());
+        for ((key, op), previous) in changes.into_iter().zip(previous) {
+            let (row, record) = match op {
+                Op::Put { value, .. } => {
+                    let (row, record) = row::encode(key.as_bytes(), &Record::new(value, version));
+                    (Some(row), Some(record))
+                }
+                Op::Delete => (None, None),
             };
-            self.changed.insert(key, record);
+            self.changed.insert(key.clone(), Changed { row, record: record.clone() });
+            ops.push(CommittedOp { key, record, previous });
         }
+        self.commits.push(CommittedBatch { version, cause, ops });
         self.version = version;
+        Ok(())
     }
 
-    /// What the store must change to hold this view.
-    pub(super) fn into_changes(self) -> ChangeSet {
+    /// What the store must change to hold this view, and the commits that led to it.
+    pub(super) fn into_changes(self) -> (ChangeSet, Vec<CommittedBatch>) {
         let mut changes = ChangeSet::new();
-        for (key, record) in self.changed {
-            let row = record.map(|record| row::encode(key.as_bytes(), &record));
-            changes.push(Space::Data, key.into_bytes(), row);
+        for (key, changed) in self.changed {
+            changes.push(Space::Data, key.into_bytes(), changed.row);
         }
-        changes
+        (changes, self.commits)
+    }
+
+    /// What a change of this key replaces, as far as anybody wants to know.
+    fn previous(&self, key: &Key) -> Result<Previous> {
+        if !self.looks_back {
+            return Ok(Previous::NotAsked);
+        }
+        Ok(self.current(key)?.map_or(Previous::Absent, Previous::Record))
     }
 
     fn current(&self, key: &Key) -> Result<Option<Record>> {
-        if let Some(record) = self.changed.get(key) {
-            return Ok(record.clone());
+        if let Some(changed) = self.changed.get(key) {
+            return Ok(changed.record.clone());
         }
         let row = self.store.get(Space::Data, key.as_bytes())?;
         row.map(|row| row::decode(key.as_bytes(), &row)).transpose()

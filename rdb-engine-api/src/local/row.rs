@@ -11,8 +11,9 @@ use crate::{Error, ErrorKind, Record, Result, Version};
 const PLAIN: u8 = 1;
 const HEADER: usize = 4 + 1 + 8;
 
-/// Copies the value: what is kept must not pin the buffer it was received in.
-pub(super) fn encode(key: &[u8], record: &Record) -> Bytes {
+/// The row, and the record with its value a slice of the row. Copies the value: what is kept must not pin
+/// the buffer it was received in.
+pub(super) fn encode(key: &[u8], record: &Record) -> (Bytes, Record) {
     let mut row = BytesMut::with_capacity(HEADER + record.value.len());
     row.put_u32(0);
     row.put_u8(PLAIN);
@@ -20,7 +21,9 @@ pub(super) fn encode(key: &[u8], record: &Record) -> Bytes {
     row.put_slice(&record.value);
     let checksum = checksum(key, &row[4..]);
     row[..4].copy_from_slice(&checksum.to_be_bytes());
-    row.freeze()
+    let row = row.freeze();
+    let record = Record { value: row.slice(HEADER..), ..record.clone() };
+    (row, record)
 }
 
 /// The value is a slice of the row: no copy.
@@ -54,7 +57,8 @@ mod tests {
     #[test]
     fn record_survives_and_its_value_is_not_copied_on_reading() {
         let record = Record::new(Bytes::from_static(b"value"), Version::new(7).unwrap());
-        let row = encode(b"key", &record);
+        let (row, kept) = encode(b"key", &record);
+        assert_eq!(kept, record);
         let read = decode(b"key", &row).unwrap();
         assert_eq!(read, record);
         assert_eq!(read.value.as_ptr(), row[HEADER..].as_ptr());
@@ -63,7 +67,7 @@ mod tests {
     #[test]
     fn every_flipped_bit_every_cut_and_a_foreign_key_are_corrupt() {
         let record = Record::new(Bytes::from_static(b"value"), Version::new(7).unwrap());
-        let row = encode(b"key", &record);
+        let (row, _) = encode(b"key", &record);
         for bit in 0..row.len() * 8 {
             let mut bad = row.to_vec();
             bad[bit / 8] ^= 1 << (bit % 8);

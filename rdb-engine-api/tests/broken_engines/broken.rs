@@ -1,9 +1,11 @@
+use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use rdb_engine_api::{
-    Batch, ChangeStream, Commit, Engine, EngineInfo, EntryStream, Key, Metric, Outcome, Record, Result, Scan,
-    Session, SessionOptions, View, Watch, WriteOptions,
+    Batch, Commit, Engine, EngineInfo, EntryStream, Key, Metric, Outcome, Record, Result, Scan, Session,
+    SessionOptions, Stamp, View, Watch, WatchStream, WriteOptions,
 };
 
 /// One way of breaking one clause in the calls of an engine: what is not overridden does as the sound engine
@@ -26,8 +28,28 @@ pub(crate) trait Defect: std::fmt::Debug + Send + Sync + 'static {
         sound.write(batch, options).await
     }
 
-    async fn watch(&self, sound: &Arc<dyn Engine>, watch: Watch) -> Result<ChangeStream> {
+    async fn watch(&self, sound: &Arc<dyn Engine>, watch: Watch) -> Result<View<WatchStream>> {
         sound.watch(watch).await
+    }
+
+    async fn open_session(&self, sound: &Arc<dyn Engine>, options: SessionOptions) -> Result<Session> {
+        sound.open_session(options).await
+    }
+
+    async fn resume_session(&self, sound: &Arc<dyn Engine>, id: NonZeroU64) -> Result<Option<Session>> {
+        sound.resume_session(id).await
+    }
+
+    async fn end_session(&self, sound: &Arc<dyn Engine>, id: NonZeroU64) -> Result<()> {
+        sound.end_session(id).await
+    }
+
+    async fn settle(&self, sound: &Arc<dyn Engine>, stamp: Stamp) -> Result<Option<Outcome>> {
+        sound.settle(stamp).await
+    }
+
+    async fn time(&self, sound: &Arc<dyn Engine>) -> Result<SystemTime> {
+        sound.time().await
     }
 
     async fn restore(&self, sound: &Arc<dyn Engine>, view: View<EntryStream>) -> Result<Commit> {
@@ -73,12 +95,28 @@ impl<D: Defect> Engine for Broken<D> {
         self.defect.write(&self.sound, batch, options).await
     }
 
-    async fn watch(&self, watch: Watch) -> Result<ChangeStream> {
+    async fn watch(&self, watch: Watch) -> Result<View<WatchStream>> {
         self.defect.watch(&self.sound, watch).await
     }
 
     async fn open_session(&self, options: SessionOptions) -> Result<Session> {
-        self.sound.open_session(options).await
+        self.defect.open_session(&self.sound, options).await
+    }
+
+    async fn resume_session(&self, id: NonZeroU64) -> Result<Option<Session>> {
+        self.defect.resume_session(&self.sound, id).await
+    }
+
+    async fn end_session(&self, id: NonZeroU64) -> Result<()> {
+        self.defect.end_session(&self.sound, id).await
+    }
+
+    async fn settle(&self, stamp: Stamp) -> Result<Option<Outcome>> {
+        self.defect.settle(&self.sound, stamp).await
+    }
+
+    async fn time(&self) -> Result<SystemTime> {
+        self.defect.time(&self.sound).await
     }
 
     async fn restore(&self, view: View<EntryStream>) -> Result<Commit> {

@@ -1,18 +1,19 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Read as _;
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use parking_lot::Mutex;
 use rdb_engine_api::{
-    Batch, ChangeStream, Clock as _, Commit, Condition, Conflict, DataDirectory, Durability, Engine,
-    EngineInfo, Entry, EntryStream, Error, ErrorKind, Floor, Key, Limits, Metric, Op, Outcome, Record,
-    Result, Scan, Session, SessionOptions, SystemClock, Version, View, Watch, WriteOptions,
+    Batch, Clock as _, Commit, Condition, Conflict, DataDirectory, Durability, Engine, EngineInfo, Entry,
+    EntryStream, Error, ErrorKind, Floor, Key, Limits, Metric, Op, Outcome, Record, Result, Scan, Session,
+    SessionOptions, Stamp, SystemClock, Version, View, Watch, WatchStream, WriteOptions,
 };
 use tokio::select;
 use tokio::time::{Instant, sleep_until};
@@ -161,12 +162,8 @@ impl<D: Disk> State<D> {
     fn judge(&self, batch: &Batch) -> Option<Conflict> {
         batch.conditions().iter().enumerate().find_map(|(index, (key, condition))| {
             let current = self.records.get(key);
-            (!holds(condition, current)).then(|| Conflict {
-                index,
-                key: key.clone(),
-                version: self.version,
-                current: current.cloned(),
-            })
+            (!holds(condition, current))
+                .then(|| Conflict::new(index, key.clone(), self.version, current.cloned()))
         })
     }
 
@@ -258,12 +255,28 @@ impl<D: Disk> Engine for Sound<D> {
         self.with_state(|state| state.write(&batch, options.durability))
     }
 
-    async fn watch(&self, _: Watch) -> Result<ChangeStream> {
+    async fn watch(&self, _: Watch) -> Result<View<WatchStream>> {
         unsupported("watch")
     }
 
     async fn open_session(&self, _: SessionOptions) -> Result<Session> {
         unsupported("sessions")
+    }
+
+    async fn resume_session(&self, _: NonZeroU64) -> Result<Option<Session>> {
+        unsupported("sessions")
+    }
+
+    async fn end_session(&self, _: NonZeroU64) -> Result<()> {
+        unsupported("sessions")
+    }
+
+    async fn settle(&self, _: Stamp) -> Result<Option<Outcome>> {
+        unsupported("sessions")
+    }
+
+    async fn time(&self) -> Result<SystemTime> {
+        unsupported("expiry")
     }
 
     async fn restore(&self, view: View<EntryStream>) -> Result<Commit> {

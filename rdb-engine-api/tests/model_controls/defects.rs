@@ -34,7 +34,7 @@ impl Defect for JudgesItsOwnWrites {
             if !holds {
                 let View { version, mut data } = sound.get_many(std::slice::from_ref(key)).await?;
                 let current = data.remove(0);
-                return Ok(Outcome::Conflict(Conflict { index, key: key.clone(), version, current }));
+                return Ok(Outcome::Conflict(Conflict::new(index, key.clone(), version, current)));
             }
         }
         let rest = batch.into_ops().into_iter().fold(rest, |rest, (key, op)| rest.op(key, op));

@@ -1,11 +1,13 @@
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use rdb_engine_api::{
-    Batch, ChangeStream, Commit, Durability, Engine, EngineInfo, EntryStream, Error, ErrorKind, Key, Metric,
-    Outcome, Record, Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
+    Batch, Commit, Durability, Engine, EngineInfo, EntryStream, Error, ErrorKind, Key, Metric, Outcome,
+    Record, Result, Scan, Session, SessionOptions, Stamp, View, Watch, WatchStream, WriteOptions,
 };
 use tokio::sync::Notify;
 
@@ -122,12 +124,28 @@ impl Engine for Double {
         self.inner.write(batch, options).await
     }
 
-    async fn watch(&self, watch: Watch) -> Result<ChangeStream> {
+    async fn watch(&self, watch: Watch) -> Result<View<WatchStream>> {
         self.inner.watch(watch).await
     }
 
     async fn open_session(&self, options: SessionOptions) -> Result<Session> {
         self.inner.open_session(options).await
+    }
+
+    async fn resume_session(&self, id: NonZeroU64) -> Result<Option<Session>> {
+        self.inner.resume_session(id).await
+    }
+
+    async fn end_session(&self, id: NonZeroU64) -> Result<()> {
+        self.inner.end_session(id).await
+    }
+
+    async fn settle(&self, stamp: Stamp) -> Result<Option<Outcome>> {
+        self.inner.settle(stamp).await
+    }
+
+    async fn time(&self) -> Result<SystemTime> {
+        self.inner.time().await
     }
 
     async fn restore(&self, view: View<EntryStream>) -> Result<Commit> {

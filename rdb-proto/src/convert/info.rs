@@ -16,6 +16,7 @@ impl From<&EngineInfo> for v1::EngineInfo {
                 watch: info.capabilities.watch,
                 sessions: info.capabilities.sessions,
                 restore: info.capabilities.restore,
+                blocking: info.capabilities.blocking,
             }),
             best_durability: v1::Durability::from(info.best_durability).into(),
             default_durability: v1::Durability::from(info.default_durability).into(),
@@ -37,6 +38,7 @@ impl TryFrom<v1::EngineInfo> for EngineInfo {
         capabilities.watch = declared.watch;
         capabilities.sessions = declared.sessions;
         capabilities.restore = declared.restore;
+        capabilities.blocking = declared.blocking;
         converted.capabilities = capabilities;
         converted.limits = info.limits.ok_or_else(|| malformed("limits"))?.into();
         Ok(converted)
@@ -55,6 +57,15 @@ impl From<&Limits> for v1::Limits {
             max_queued_writes: limits.max_queued_writes as u64,
             max_queued_bytes: limits.max_queued_bytes as u64,
             scan_idle_ms: to_ms(limits.scan_idle),
+            max_blocked_writes: limits.max_blocked_writes as u64,
+            max_sessions: limits.max_sessions as u64,
+            session_window: limits.session_window as u64,
+            session_idle_ms: to_ms(limits.session_idle),
+            max_watches: limits.max_watches as u64,
+            max_history_ops: limits.max_history_ops as u64,
+            max_history_bytes: limits.max_history_bytes as u64,
+            history_age_ms: to_ms(limits.history_age),
+            expiry_lag_ms: to_ms(limits.expiry_lag),
         }
     }
 }
@@ -73,6 +84,15 @@ impl From<v1::Limits> for Limits {
         converted.max_queued_writes = number(limits.max_queued_writes);
         converted.max_queued_bytes = number(limits.max_queued_bytes);
         converted.scan_idle = Duration::from_millis(limits.scan_idle_ms);
+        converted.max_blocked_writes = number(limits.max_blocked_writes);
+        converted.max_sessions = number(limits.max_sessions);
+        converted.session_window = number(limits.session_window);
+        converted.session_idle = Duration::from_millis(limits.session_idle_ms);
+        converted.max_watches = number(limits.max_watches);
+        converted.max_history_ops = number(limits.max_history_ops);
+        converted.max_history_bytes = number(limits.max_history_bytes);
+        converted.history_age = Duration::from_millis(limits.history_age_ms);
+        converted.expiry_lag = Duration::from_millis(limits.expiry_lag_ms);
         converted
     }
 }
@@ -95,6 +115,15 @@ mod tests {
         info.limits.max_queued_writes = 7;
         info.limits.max_queued_bytes = 8;
         info.limits.scan_idle = Duration::from_millis(9);
+        info.limits.max_blocked_writes = 10;
+        info.limits.max_sessions = 11;
+        info.limits.session_window = 12;
+        info.limits.session_idle = Duration::from_millis(13);
+        info.limits.max_watches = 14;
+        info.limits.max_history_ops = 15;
+        info.limits.max_history_bytes = 16;
+        info.limits.history_age = Duration::from_millis(17);
+        info.limits.expiry_lag = Duration::from_millis(18);
         info
     }
 

@@ -5,9 +5,11 @@ mod read;
 mod record;
 mod restore;
 mod scan;
+mod session;
 mod write;
 
 pub use scan::{ScanPart, cut_chunk};
+pub use session::number;
 
 use rdb_engine_api::{Error, ErrorKind, Version};
 

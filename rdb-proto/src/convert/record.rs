@@ -59,6 +59,20 @@ pub(super) fn answered_durability(number: i32) -> Result<Durability, Error> {
     }
 }
 
+impl From<SystemTime> for v1::TimeResponse {
+    fn from(time: SystemTime) -> Self {
+        Self { time_ms: to_epoch_ms(time) }
+    }
+}
+
+impl TryFrom<v1::TimeResponse> for SystemTime {
+    type Error = Error;
+
+    fn try_from(response: v1::TimeResponse) -> Result<Self, Error> {
+        from_epoch_ms(response.time_ms)
+    }
+}
+
 /// Milliseconds, rounded up: what lasts at least so long still does (C15).
 pub(super) fn to_ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)

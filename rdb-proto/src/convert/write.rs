@@ -1,8 +1,7 @@
-use std::num::NonZeroU64;
 use std::time::Duration;
 
 use rdb_engine_api::{
-    Batch, Commit, Condition, Conflict, Error, ErrorKind, Key, Op, Outcome, Stamp, Version, WriteOptions,
+    Batch, Commit, Condition, Conflict, Error, ErrorKind, Key, Op, Outcome, Version, WriteOptions,
 };
 
 use super::record::{answered_durability, to_ms};
@@ -121,11 +120,11 @@ fn to_condition(condition: Option<v1::Condition>) -> Result<Condition, Error> {
 impl From<WriteOptions> for v1::WriteOptions {
     fn from(options: WriteOptions) -> Self {
         let durability = options.durability.map_or(v1::Durability::Unspecified, Into::into);
-        let stamp = |stamp: Stamp| v1::Stamp { session: stamp.session.get(), sequence: stamp.sequence.get() };
         Self {
             durability: durability.into(),
             wait_ms: options.timeout.map(to_ms),
-            stamp: options.stamp.map(stamp),
+            stamp: options.stamp.map(Into::into),
+            condition_wait_ms: options.wait.map(to_ms),
         }
     }
 }
@@ -141,14 +140,8 @@ fn to_options(options: Option<v1::WriteOptions>) -> Result<WriteOptions, Error> 
         })?);
     }
     converted.timeout = options.wait_ms.map(Duration::from_millis);
-    if let Some(stamp) = options.stamp {
-        let number = |field, number| {
-            let zero = || Error::new(ErrorKind::InvalidArgument, "number is never 0").with("field", field);
-            NonZeroU64::new(number).ok_or_else(zero)
-        };
-        let session = number("stamp.session", stamp.session)?;
-        converted.stamp = Some(Stamp { session, sequence: number("stamp.sequence", stamp.sequence)? });
-    }
+    converted.stamp = options.stamp.map(TryInto::try_into).transpose()?;
+    converted.wait = options.condition_wait_ms.map(Duration::from_millis);
     Ok(converted)
 }
 
@@ -164,7 +157,7 @@ impl From<Outcome> for v1::Outcome {
     }
 }
 
-fn to_outcome(outcome: Option<v1::Outcome>) -> Result<Outcome, Error> {
+pub(super) fn to_outcome(outcome: Option<v1::Outcome>) -> Result<Outcome, Error> {
     use v1::outcome::Outcome as Wire;
     let outcome = outcome.and_then(|outcome| outcome.outcome);
     match outcome.ok_or_else(|| malformed("outcome"))? {
@@ -193,17 +186,18 @@ impl From<Conflict> for v1::Conflict {
             key: conflict.key.into_bytes(),
             version: conflict.version.get(),
             current: conflict.current.map(Into::into),
+            replaced: conflict.replaced.map(Version::get),
         }
     }
 }
 
 fn to_conflict(conflict: v1::Conflict) -> Result<Conflict, Error> {
-    Ok(Conflict {
-        index: usize::try_from(conflict.index).map_err(|_| malformed("conflict.index"))?,
-        key: Key::new(conflict.key).map_err(|error| malformed("conflict.key").because(error))?,
-        version: answered_version(conflict.version)?,
-        current: conflict.current.map(TryInto::try_into).transpose()?,
-    })
+    let index = usize::try_from(conflict.index).map_err(|_| malformed("conflict.index"))?;
+    let key = Key::new(conflict.key).map_err(|error| malformed("conflict.key").because(error))?;
+    let current = conflict.current.map(TryInto::try_into).transpose()?;
+    let mut converted = Conflict::new(index, key, answered_version(conflict.version)?, current);
+    converted.replaced = conflict.replaced.map(answered_version).transpose()?;
+    Ok(converted)
 }
 
 impl From<Commit> for v1::PutResponse {

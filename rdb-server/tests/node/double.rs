@@ -1,10 +1,12 @@
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use rdb_engine_api::{
-    Batch, ChangeStream, Commit, Engine, EngineInfo, Entry, EntryStream, Error, ErrorKind, Key, LocalOptions,
-    Metric, Outcome, Record, Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
+    Batch, Commit, Engine, EngineInfo, Entry, EntryStream, Error, ErrorKind, Key, LocalOptions, Metric,
+    Outcome, Record, Result, Scan, Session, SessionOptions, Stamp, View, Watch, WatchStream, WriteOptions,
 };
 use rdb_engine_mem::{MemConfig, MemEngine};
 use tokio::sync::Notify;
@@ -93,12 +95,28 @@ impl Engine for Double {
         self.mem.write(batch, options).await
     }
 
-    async fn watch(&self, watch: Watch) -> Result<ChangeStream> {
+    async fn watch(&self, watch: Watch) -> Result<View<WatchStream>> {
         self.mem.watch(watch).await
     }
 
     async fn open_session(&self, options: SessionOptions) -> Result<Session> {
         self.mem.open_session(options).await
+    }
+
+    async fn resume_session(&self, id: NonZeroU64) -> Result<Option<Session>> {
+        self.mem.resume_session(id).await
+    }
+
+    async fn end_session(&self, id: NonZeroU64) -> Result<()> {
+        self.mem.end_session(id).await
+    }
+
+    async fn settle(&self, stamp: Stamp) -> Result<Option<Outcome>> {
+        self.mem.settle(stamp).await
+    }
+
+    async fn time(&self) -> Result<SystemTime> {
+        self.mem.time().await
     }
 
     async fn restore(&self, view: View<EntryStream>) -> Result<Commit> {

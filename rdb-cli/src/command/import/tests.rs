@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use rdb_client::{
-    ChangeStream, Commit, EngineInfo, EntryStream, Error, Metric, Op, Record, Scan, Session, SessionOptions,
-    View, Watch,
+    Commit, EngineInfo, EntryStream, Error, Metric, Op, Record, Scan, Session, SessionOptions, Stamp, View,
+    Watch, WatchStream,
 };
 
 use super::*;
@@ -84,12 +85,28 @@ impl Engine for Overtaken {
         })
     }
 
-    async fn watch(&self, _: Watch) -> rdb_client::Result<ChangeStream> {
+    async fn watch(&self, _: Watch) -> rdb_client::Result<View<WatchStream>> {
         unreachable!("an import watches nothing")
     }
 
     async fn open_session(&self, _: SessionOptions) -> rdb_client::Result<Session> {
         unreachable!("an import opens no session")
+    }
+
+    async fn resume_session(&self, _: NonZeroU64) -> rdb_client::Result<Option<Session>> {
+        unreachable!("an import opens no session")
+    }
+
+    async fn end_session(&self, _: NonZeroU64) -> rdb_client::Result<()> {
+        unreachable!("an import opens no session")
+    }
+
+    async fn settle(&self, _: Stamp) -> rdb_client::Result<Option<Outcome>> {
+        unreachable!("an import opens no session")
+    }
+
+    async fn time(&self) -> rdb_client::Result<SystemTime> {
+        unreachable!("an import asks for no time")
     }
 
     async fn restore(&self, _: View<EntryStream>) -> rdb_client::Result<Commit> {

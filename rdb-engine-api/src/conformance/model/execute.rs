@@ -14,7 +14,7 @@ use super::reference::{Broken, Model, State, promised};
 use super::step::{Act, Beyond, Check, Id, Look, Name, Step, Which, Write};
 use crate::{
     Batch, Condition, Durability, EngineInfo, Entry, EntryStream, ErrorKind, Key, KeyRange, Limits, Op,
-    Outcome, Result, Scan, SessionOptions, Stamp, View, Watch, WriteOptions,
+    Outcome, Result, Scan, Session, SessionOptions, View, Watch, WriteOptions,
 };
 
 /// How long one step may take before it counts as never answered.
@@ -351,7 +351,8 @@ impl<'a> Run<'a> {
                 (Batch::new().op(key, op), plain, ErrorKind::Unsupported)
             }
             Beyond::Stamp if !capabilities.sessions => {
-                let stamp = Stamp { session: NonZeroU64::MIN, sequence: NonZeroU64::MIN };
+                let one = NonZeroU64::MIN;
+                let stamp = Session::new(one, one, one, Duration::from_secs(1)).stamp(one, 0);
                 (put(Bytes::from_static(b"stamped")), plain.stamp(stamp), ErrorKind::Unsupported)
             }
             Beyond::Session if !capabilities.sessions => {

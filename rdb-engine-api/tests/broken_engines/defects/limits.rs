@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use rdb_engine_api::{
-    Batch, ChangeStream, Engine, Entry, EntryStream, Key, Op, Outcome, Record, Result, Scan, View, Watch,
-    WriteOptions,
+    Batch, Engine, Entry, EntryStream, Key, Op, Outcome, Record, Result, Scan, Version, View, Watch,
+    WatchStream, WriteOptions,
 };
 
 use crate::broken::Defect;
@@ -116,7 +116,7 @@ pub(crate) struct SilentWatch;
 
 #[async_trait]
 impl Defect for SilentWatch {
-    async fn watch(&self, _: &Arc<dyn Engine>, _: Watch) -> Result<ChangeStream> {
-        Ok(stream::pending().boxed())
+    async fn watch(&self, _: &Arc<dyn Engine>, _: Watch) -> Result<View<WatchStream>> {
+        Ok(View { version: Version::MIN, data: stream::pending().boxed() })
     }
 }

@@ -2,6 +2,8 @@ use bytes::Bytes;
 use rdb_engine_api::{Durability, Record};
 
 use super::*;
+use rdb_engine_api::Stamp;
+use std::num::NonZeroU64;
 
 fn key(name: &'static str) -> Key {
     Key::new(name).unwrap()
@@ -30,7 +32,8 @@ fn a_batch_of_everything_survives_the_wire() {
     let options = WriteOptions::default()
         .durability(Durability::Synced)
         .timeout(Duration::from_millis(9))
-        .stamp(Stamp { session: number, sequence: number });
+        .stamp(Stamp { session: number, life: number, sequence: number, acknowledged: 7 })
+        .wait(Duration::from_millis(8));
     for options in [options, WriteOptions::default()] {
         let request = v1::WriteRequest::from((batch.clone(), options.clone()));
         assert_eq!(converted(request).unwrap(), (batch.clone(), options));
@@ -77,7 +80,7 @@ fn a_request_with_a_hole_is_an_invalid_argument() {
     let request = v1::WriteRequest { operations: vec![operation], ..Default::default() };
     assert_eq!(converted(request).unwrap_err().kind(), ErrorKind::InvalidArgument);
 
-    let stamp = Some(v1::Stamp { session: 1, sequence: 0 });
+    let stamp = Some(v1::Stamp { session: 1, sequence: 0, life: 1, acknowledged: 0 });
     let options = Some(v1::WriteOptions { stamp, ..Default::default() });
     let request = v1::WriteRequest { options, ..Default::default() };
     assert_eq!(converted(request).unwrap_err().kind(), ErrorKind::InvalidArgument);
@@ -92,7 +95,7 @@ fn a_durability_of_the_future_is_unsupported() {
 
 #[test]
 fn every_outcome_survives_the_wire() {
-    let conflict = |current| Conflict { index: 3, key: key("k"), version: Version::MIN, current };
+    let conflict = |current| Conflict::new(3, key("k"), Version::MIN, current);
     let record = Record::new(Bytes::from_static(b"v"), Version::MIN);
     for outcome in [
         Outcome::Committed(commit(7)),
