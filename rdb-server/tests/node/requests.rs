@@ -60,7 +60,7 @@ async fn what_the_engine_does_not_declare_is_refused() {
     assert_eq!(write_error(&status).kind(), ErrorKind::Unsupported);
 
     let mut stamped = put("k", "v");
-    let stamp = Some(v1::Stamp { session: 1, sequence: 1 });
+    let stamp = Some(v1::Stamp { session: 1, sequence: 1, life: 1, acknowledged: 0 });
     stamped.options = Some(v1::WriteOptions { stamp, ..Default::default() });
     let status = served.kv.put(stamped).await.unwrap_err();
     assert_eq!(write_error(&status).kind(), ErrorKind::Unsupported);
@@ -94,7 +94,7 @@ async fn a_message_that_cannot_be_read_is_an_invalid_argument() {
     // The field `key` as a message of its own, in which a string is not UTF-8 text, is not a put.
     let codec = tonic_prost::ProstCodec::<v1::Stamp, v1::PutResponse>::default();
     let path = PathAndQuery::from_static("/flaredb.kv.v1.Kv/Put");
-    let request = Request::new(v1::Stamp { session: 1, sequence: 1 });
+    let request = Request::new(v1::Stamp { session: 1, sequence: 1, ..Default::default() });
     let status = client.unary(request, path, codec).await.unwrap_err();
     assert_eq!(write_error(&status).kind(), ErrorKind::InvalidArgument);
 }
