@@ -39,7 +39,6 @@ pub struct Commit {
 
 /// A condition that did not hold, with what is needed to try again without another read (C7).
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Conflict {
     /// The condition's place in the batch, from 0.
     pub index: usize,

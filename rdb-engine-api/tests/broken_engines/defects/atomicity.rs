@@ -22,7 +22,7 @@ impl Defect for GetThenPut {
             let View { version, mut data } = sound.get_many(std::slice::from_ref(key)).await?;
             let current = data.remove(0);
             if !holds(condition, current.as_ref()) {
-                return Ok(Outcome::Conflict(Conflict { index, key: key.clone(), version, current }));
+                return Ok(Outcome::Conflict(Conflict::new(index, key.clone(), version, current)));
             }
         }
         // A database takes its time here, and others come between.
