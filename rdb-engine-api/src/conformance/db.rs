@@ -83,8 +83,35 @@ impl Db {
         self.commit(Batch::new().put(key(name), value)).await.version
     }
 
+    /// Puts a value that is to be removed after this time.
+    pub(super) async fn put_for(
+        &self,
+        name: impl AsRef<[u8]>,
+        value: impl Into<Bytes>,
+        ttl: Duration,
+    ) -> Version {
+        self.commit(Batch::new().put_for(key(name), value, ttl)).await.version
+    }
+
+    /// A write that has no reason to fail, done as the options say.
+    pub(super) async fn write_as(&self, batch: Batch, options: WriteOptions) -> Outcome {
+        must(self.engine.write(batch, options).await, "a write")
+    }
+
+    /// Waits until the record under a key is gone.
+    pub(super) async fn gone(&self, name: impl AsRef<[u8]>) {
+        while self.get(&name).await.is_some() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     pub(super) async fn delete(&self, name: impl AsRef<[u8]>) -> Outcome {
         self.write(Batch::new().delete(key(name))).await
+    }
+
+    /// Deletes a record that is there.
+    pub(super) async fn remove(&self, name: impl AsRef<[u8]>) -> Version {
+        committed(self.delete(name).await).version
     }
 
     /// Puts a value if the condition holds of the key.

@@ -3,8 +3,9 @@
 use super::{Case, Group, Need};
 #[allow(clippy::wildcard_imports)] // the list names each function
 use super::{
-    batch::*, concurrency::*, core::*, damage::*, declared::*, durability::*, lifecycle::*, limits::*,
-    model::*, power::*, restore::*, scan::*, versions::*,
+    batch::*, blocking::*, concurrency::*, core::*, damage::*, declared::*, durability::*, expiry::*,
+    lifecycle::*, limits::*, model::*, power::*, restore::*, scan::*, session_ends::*, sessions::*,
+    versions::*, watch::*, watch_ends::*,
 };
 
 /// Hands the list of all cases to a macro: `conformance_cases! { [callback] [its own arguments] }` becomes
@@ -35,6 +36,7 @@ macro_rules! conformance_cases {
                 c18_an_undeclared_session_is_refused (no_sessions),
                 c18_an_undeclared_stamp_is_refused_and_nothing_applied (no_sessions),
                 c18_an_undeclared_time_to_live_is_refused_and_nothing_applied (no_expiry),
+                c18_an_undeclared_wait_is_refused_and_nothing_applied (no_blocking),
                 c18_an_undeclared_watch_is_refused (no_watch),
                 suite_runs_what_the_engine_declares,
             }
@@ -153,6 +155,93 @@ macro_rules! conformance_cases {
                 c19_the_line_never_goes_back_to_an_older_views (restore),
                 c19_what_was_restored_survives_a_reopen_and_a_crash (persistent_restore),
             }
+            expiry {
+                c15_a_batch_gives_each_key_its_own_life (expiry),
+                c15_a_life_goes_on_over_reopens_and_crashes (persistent_expiry),
+                c15_a_put_begins_the_life_anew (expiry),
+                c15_a_put_without_a_time_to_live_clears_it (expiry),
+                c15_a_record_is_never_removed_early (expiry),
+                c15_a_record_is_removed_in_time (expiry),
+                c15_a_record_made_anew_is_not_removed_by_the_old_time (expiry),
+                c15_a_removal_is_a_commit (expiry),
+                c15_a_scan_shows_when_records_expire (expiry),
+                c15_a_time_to_live_out_of_bounds_is_refused (expiry),
+                c15_a_version_condition_holds_until_the_removal (expiry),
+                c15_c19_a_restore_keeps_when_records_expire (expiry_restore),
+                c15_reads_and_conditions_see_a_record_until_its_removal (expiry),
+                c15_the_time_never_goes_back (expiry),
+                c15_thousands_of_records_are_removed_in_their_time (expiry),
+                c15_what_is_due_is_gone_before_the_first_answer_after_a_reopen (persistent_expiry),
+                c15_what_is_left_of_a_life_is_told (expiry),
+                c15_what_was_removed_stays_removed (persistent_expiry),
+            }
+            watch {
+                c12_c16_close_ends_watches_with_closed (watch),
+                c15_c16_a_removal_is_told_as_an_expiry (expiry_watch),
+                c16_a_scan_and_a_watch_from_its_version_miss_nothing (watch),
+                c16_a_slow_watcher_is_ended_and_told_so (watch),
+                c16_a_slow_watcher_sees_no_gap (watch),
+                c16_a_start_before_the_history_is_refused_with_the_oldest (watch),
+                c16_a_start_beyond_the_present_is_refused (watch),
+                c16_a_watch_from_an_earlier_version_tells_what_came_since (watch),
+                c16_a_watch_from_now_on_tells_nothing_earlier (watch),
+                c16_a_watch_over_a_reopen_misses_nothing_or_is_told (watch),
+                c16_a_watch_tells_each_commit_as_it_is (watch),
+                c16_a_watch_tells_its_range_alone (watch),
+                c16_a_watch_too_many_is_refused_until_one_is_dropped (watch),
+                c16_c19_a_restore_ends_watches (watch_restore),
+                c16_progress_is_told_to_an_idle_watcher (watch),
+                c16_progress_too_often_or_too_seldom_is_refused (watch),
+                c16_the_history_forgets_what_is_old (watch),
+                c16_watches_among_many_writers_miss_and_repeat_nothing (watch),
+                c16_what_changes_nothing_is_not_told (watch),
+                c16_what_is_left_out_of_what_was_there_is_said_to_be (watch),
+                c16_what_is_told_is_committed (watch),
+                c16_what_was_there_before_is_told_to_whoever_asks (watch),
+            }
+            sessions {
+                c15_c17_a_number_given_to_another_life_is_refused (expiry_sessions),
+                c17_a_committed_write_is_remembered_over_reopens_and_crashes (persistent_sessions),
+                c17_a_conflict_is_not_judged_again (sessions),
+                c17_a_conflict_told_again_carries_what_it_met (sessions),
+                c17_a_counter_with_random_duplicates_is_exact (sessions),
+                c17_a_level_asked_later_is_reached (sessions),
+                c17_a_number_given_to_another_batch_is_refused (sessions),
+                c17_a_number_outside_the_window_is_never_executed (sessions),
+                c17_a_refused_write_executes_nothing (sessions),
+                c17_a_session_is_as_declared (sessions),
+                c17_a_session_too_many_is_refused_until_one_is_ended (sessions),
+                c17_a_write_of_an_ended_session_is_never_executed (sessions),
+                c17_a_write_of_an_unknown_session_is_never_executed (sessions),
+                c17_a_write_that_arrives_again_is_applied_once (sessions),
+                c17_a_write_that_changed_nothing_is_not_judged_again (sessions),
+                c17_acknowledging_frees_what_is_remembered (sessions),
+                c17_an_arrival_meant_for_another_life_does_nothing (sessions),
+                c17_an_ended_session_stays_ended_over_reopens_and_crashes (persistent_sessions),
+                c17_an_idle_session_is_ended (sessions),
+                c17_c20_arrivals_of_a_waiting_write_are_one_write (sessions_blocking),
+                c17_many_arrivals_at_once_are_one_write (sessions),
+                c17_no_id_and_no_life_is_given_twice (sessions),
+                c17_numbers_may_come_in_any_order (sessions),
+                c17_settling_among_arrivals_agrees_with_them (sessions),
+                c17_settling_tells_the_first_outcome (sessions),
+                c17_the_same_number_in_two_sessions_is_two_writes (sessions),
+                c17_what_is_settled_as_not_executed_never_is (sessions),
+            }
+            blocking {
+                c12_c20_close_answers_those_who_wait (blocking),
+                c15_c20_a_removal_wakes_those_who_wait_for_it (expiry_blocking),
+                c20_a_lock_has_one_owner_at_a_time (blocking),
+                c20_a_wait_too_many_is_refused_until_one_is_over (blocking),
+                c20_a_write_is_applied_when_its_condition_holds (blocking),
+                c20_a_write_that_waited_wakes_the_next (blocking),
+                c20_a_write_whose_conditions_hold_does_not_wait (blocking),
+                c20_all_conditions_hold_at_once (blocking),
+                c20_first_come_first_served (blocking),
+                c20_nobody_is_held_up_by_those_who_wait (blocking),
+                c20_what_can_never_hold_again_is_answered_at_once (blocking),
+                c20_when_the_time_is_over_the_answer_is_the_conflict (blocking),
+            }
             model {
                 c01_c03_c04_c06_c07_c08_random_sequences_agree_with_the_model,
                 c02_c05_c09_random_sequences_with_crashes_agree_with_the_model (persistent),
@@ -196,6 +285,10 @@ macro_rules! registry {
     (@group limits) => { Group::Limits };
     (@group lifecycle) => { Group::Lifecycle };
     (@group restore) => { Group::Restore };
+    (@group expiry) => { Group::Expiry };
+    (@group watch) => { Group::Watch };
+    (@group sessions) => { Group::Sessions };
+    (@group blocking) => { Group::Blocking };
     (@group power) => { Group::Power };
     (@group model) => { Group::Model };
     (@need) => { None };
@@ -210,6 +303,19 @@ macro_rules! registry {
     (@need no_restore) => { Some(Need::NoRestore) };
     (@need restore) => { Some(Need::Restore) };
     (@need persistent_restore) => { Some(Need::PersistentRestore) };
+    (@need no_blocking) => { Some(Need::NoBlocking) };
+    (@need expiry) => { Some(Need::Expiry) };
+    (@need persistent_expiry) => { Some(Need::PersistentExpiry) };
+    (@need expiry_restore) => { Some(Need::ExpiryRestore) };
+    (@need expiry_watch) => { Some(Need::ExpiryWatch) };
+    (@need expiry_sessions) => { Some(Need::ExpirySessions) };
+    (@need expiry_blocking) => { Some(Need::ExpiryBlocking) };
+    (@need watch) => { Some(Need::Watch) };
+    (@need watch_restore) => { Some(Need::WatchRestore) };
+    (@need sessions) => { Some(Need::Sessions) };
+    (@need persistent_sessions) => { Some(Need::PersistentSessions) };
+    (@need sessions_blocking) => { Some(Need::SessionsBlocking) };
+    (@need blocking) => { Some(Need::Blocking) };
     ([] $($group:ident { $($case:ident $(($need:ident))?),* $(,)? })*) => {
         &[$($(Case {
             name: stringify!($case),

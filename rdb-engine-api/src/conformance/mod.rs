@@ -50,6 +50,8 @@
 //! a test that compares the table with the README, where the cases are tests of the same build already.
 
 mod batch;
+mod blocking;
+mod caller;
 mod concurrency;
 mod context;
 mod core;
@@ -58,6 +60,7 @@ mod db;
 mod declared;
 mod disk;
 mod durability;
+mod expiry;
 mod harness;
 mod judged;
 mod lifecycle;
@@ -70,7 +73,12 @@ mod report;
 mod restore;
 mod runner;
 mod scan;
+mod session_ends;
+mod sessions;
 mod versions;
+mod watch;
+mod watch_ends;
+mod watching;
 mod workload;
 
 use context::Context;

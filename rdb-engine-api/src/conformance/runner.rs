@@ -38,6 +38,14 @@ pub enum Group {
     Lifecycle,
     /// Restores, and what is there when one does not come to its end.
     Restore,
+    /// Records with a time to live.
+    Expiry,
+    /// Watches: what they deliver, and how they end.
+    Watch,
+    /// Exactly-once writes.
+    Sessions,
+    /// Writes that wait for their conditions to hold.
+    Blocking,
     /// Random sequences of every operation.
     Model,
     /// What is there after a power cut; a suite of its own, which wants root.
@@ -55,6 +63,10 @@ impl fmt::Display for Group {
             Self::Limits => "limits",
             Self::Lifecycle => "lifecycle",
             Self::Restore => "restore",
+            Self::Expiry => "expiry",
+            Self::Watch => "watch",
+            Self::Sessions => "sessions",
+            Self::Blocking => "blocking",
             Self::Model => "model",
             Self::Power => "power",
         })
@@ -87,11 +99,38 @@ pub enum Need {
     Restore,
     /// That it declares restores, and data that outlives the process.
     PersistentRestore,
+    /// That it does not declare blocking writes.
+    NoBlocking,
+    /// That it declares expiry.
+    Expiry,
+    /// That it declares expiry, and data that outlives the process.
+    PersistentExpiry,
+    /// That it declares expiry and restores.
+    ExpiryRestore,
+    /// That it declares expiry and watches.
+    ExpiryWatch,
+    /// That it declares expiry and sessions.
+    ExpirySessions,
+    /// That it declares expiry and blocking writes.
+    ExpiryBlocking,
+    /// That it declares watches.
+    Watch,
+    /// That it declares watches and restores.
+    WatchRestore,
+    /// That it declares sessions.
+    Sessions,
+    /// That it declares sessions, and data that outlives the process.
+    PersistentSessions,
+    /// That it declares sessions and blocking writes.
+    SessionsBlocking,
+    /// That it declares blocking writes.
+    Blocking,
 }
 
 impl Need {
     /// Why a case with this need does not apply to the engine; none where it does.
     fn unmet(self, info: &EngineInfo) -> Option<&'static str> {
+        let (can, persistent) = (info.capabilities, info.best_durability > Durability::Volatile);
         let (met, otherwise) = match self {
             Self::Persistent => {
                 (info.best_durability > Durability::Volatile, "the engine declares that nothing outlives it")
@@ -120,6 +159,36 @@ impl Need {
                 info.capabilities.restore && info.best_durability > Durability::Volatile,
                 "the engine declares no restores, or that nothing outlives it",
             ),
+            Self::NoBlocking => (!can.blocking, "the engine declares blocking writes"),
+            Self::Expiry => (can.expiry, "the engine declares no expiry"),
+            Self::PersistentExpiry => {
+                (can.expiry && persistent, "the engine declares no expiry, or that nothing outlives it")
+            }
+            Self::ExpiryRestore => {
+                (can.expiry && can.restore, "the engine does not declare both expiry and restores")
+            }
+            Self::ExpiryWatch => {
+                (can.expiry && can.watch, "the engine does not declare both expiry and watches")
+            }
+            Self::ExpirySessions => {
+                (can.expiry && can.sessions, "the engine does not declare both expiry and sessions")
+            }
+            Self::ExpiryBlocking => {
+                (can.expiry && can.blocking, "the engine does not declare both expiry and blocking writes")
+            }
+            Self::Watch => (can.watch, "the engine declares no watches"),
+            Self::WatchRestore => {
+                (can.watch && can.restore, "the engine does not declare both watches and restores")
+            }
+            Self::Sessions => (can.sessions, "the engine declares no sessions"),
+            Self::PersistentSessions => {
+                (can.sessions && persistent, "the engine declares no sessions, or that nothing outlives it")
+            }
+            Self::SessionsBlocking => (
+                can.sessions && can.blocking,
+                "the engine does not declare both sessions and blocking writes",
+            ),
+            Self::Blocking => (can.blocking, "the engine declares no blocking writes"),
         };
         (!met).then_some(otherwise)
     }

@@ -17,6 +17,7 @@ use crate::defects::restores::*;
 use crate::defects::scans::*;
 use crate::defects::versions::*;
 use crate::disk::{Disk, Healthy, Syncing};
+use crate::habits::{Good, Habits};
 use crate::sound::Sound;
 
 /// A defect, the clause that it breaks, the case that was written for that, and words that the case's failure
@@ -41,12 +42,12 @@ pub(crate) fn synced() -> LocalHarness {
 }
 
 fn on<D: Disk>(disk: fn() -> D) -> LocalHarness {
-    LocalHarness::new(move |directory, limits| Sound::open(directory, limits, disk()))
+    LocalHarness::new(move |directory, limits| Sound::open(directory, limits, disk(), Arc::new(Good)))
 }
 
 fn with<D: Defect>(defect: fn() -> D) -> LocalHarness {
     LocalHarness::new(move |directory, limits| -> Result<Broken<D>> {
-        let sound: Arc<dyn Engine> = Arc::new(Sound::open(directory, limits, Healthy)?);
+        let sound: Arc<dyn Engine> = Arc::new(Sound::open(directory, limits, Healthy, Arc::new(Good))?);
         Ok(Broken { sound, defect: defect() })
     })
 }

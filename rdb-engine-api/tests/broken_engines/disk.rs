@@ -3,11 +3,10 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 
-use bytes::Bytes;
 use rdb_engine_api::{DataDirectory, Durability, Error, ErrorKind, Floor, Key, Record, Result, Version};
 
 use super::log::{Changes, frame};
-use super::sound::Records;
+use super::state::Records;
 
 /// What the sound engine does with its directory and its log: each method is a place to break it. What is
 /// not overridden is done soundly.
@@ -38,9 +37,9 @@ pub(crate) trait Disk: fmt::Debug + Send + 'static {
     }
 
     /// Takes one change from the log.
-    fn replay(&self, records: &mut Records, key: Key, value: Option<Bytes>, version: Version) {
-        match value {
-            Some(value) => drop(records.insert(key, Record::new(value, version))),
+    fn replay(&self, records: &mut Records, key: Key, record: Option<Record>) {
+        match record {
+            Some(record) => drop(records.insert(key, record)),
             None => drop(records.remove(&key)),
         }
     }

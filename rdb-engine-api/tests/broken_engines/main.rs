@@ -7,9 +7,16 @@ mod controls;
 mod defects;
 mod disk;
 mod document;
+mod habits;
+mod history;
 mod log;
 mod scans;
+mod sessions;
 mod sound;
+mod state;
+mod time;
+mod waiters;
+mod watches;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -53,7 +60,17 @@ fn the_sound_engine_passes_every_case_that_applies() {
         match run_case(case.name, Arc::clone(&harness)) {
             Ok(Verdict::Passed) => {}
             Ok(Verdict::Skipped(reason)) => {
-                let declared = matches!(case.need, Some(Need::Volatile | Need::NoRestore));
+                let declared = matches!(
+                    case.need,
+                    Some(
+                        Need::Volatile
+                            | Need::NoExpiry
+                            | Need::NoWatch
+                            | Need::NoSessions
+                            | Need::NoRestore
+                            | Need::NoBlocking
+                    )
+                );
                 assert!(declared, "{case:?} is to run on the sound engine, which left it out: {reason}");
             }
             Err(failure) => failed.push(format!("{case:?}: {failure}")),

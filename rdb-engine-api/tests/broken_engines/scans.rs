@@ -10,7 +10,7 @@ use rdb_engine_api::{
     SystemClock,
 };
 
-use super::sound::Records;
+use super::state::Records;
 
 /// The most entries of a chunk.
 const CHUNK: usize = 256;

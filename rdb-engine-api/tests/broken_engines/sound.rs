@@ -1,56 +1,60 @@
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Read as _;
 use std::num::NonZeroU64;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures::StreamExt as _;
 use parking_lot::Mutex;
 use rdb_engine_api::{
-    Batch, Clock as _, Commit, Condition, Conflict, DataDirectory, Durability, Engine, EngineInfo, Entry,
-    EntryStream, Error, ErrorKind, Floor, Key, Limits, Metric, Op, Outcome, Record, Result, Scan, Session,
-    SessionOptions, Stamp, SystemClock, Version, View, Watch, WatchStream, WriteOptions,
+    Batch, Clock as _, Commit, Engine, EngineInfo, Entry, EntryStream, Error, ErrorKind, Key, Limits,
+    MAX_TTL, Metric, Op, Outcome, Record, Result, Scan, Session, SessionOptions, Stamp, SystemClock, Version,
+    View, Watch, WatchStream, WriteOptions,
 };
 use tokio::select;
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::disk::Disk;
-use super::log::{self, Changes};
+use super::habits::Habits;
+use super::history::History;
+use super::log::{self, Changes, millis};
 use super::scans::Scans;
+use super::sessions::Sessions;
+use super::state::{Arrived, Records, State};
+use super::time::Time;
+use super::waiters::Waiters;
+use super::watches;
 
-pub(crate) type Records = BTreeMap<Key, Record>;
+/// How often the engine looks what is due.
+const TICK: Duration = Duration::from_millis(2);
 
 /// The smallest engine that keeps the contract: a sorted map under a lock, and a log to read it back from.
-/// It is here to be broken, in its calls by a [`Defect`](super::broken::Defect) and in its files by a
-/// [`Disk`]; nothing in it is clever, and the first write behind a scan copies the map.
+/// It is here to be broken, in its calls by a [`Defect`](super::broken::Defect), in its files by a [`Disk`],
+/// and in what it does by itself by its [`Habits`]; nothing in it is clever, and the first write behind a
+/// scan copies the map.
 #[derive(Debug)]
-pub(crate) struct Sound<D> {
-    info: EngineInfo,
+pub(crate) struct Sound<D: Disk> {
+    inner: Arc<Inner<D>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner<D> {
+    pub(crate) info: EngineInfo,
     scans: Scans,
     closing: CancellationToken,
+    /// Told after each commit, and at the end.
+    pub(crate) changed: watch::Sender<()>,
+    /// One more for each watch that is open.
+    pub(crate) watches: Arc<()>,
     state: Mutex<Option<State<D>>>,
 }
 
-#[derive(Debug)]
-struct State<D> {
-    records: Arc<Records>,
-    version: Version,
-    restoring: bool,
-    log: File,
-    disk: D,
-    /// How long the log was at an orderly close: what a crash may cut off, and damage may not, lies behind
-    /// that (C13).
-    floor: Option<Floor>,
-    claim: Option<DataDirectory>,
-}
-
 impl<D: Disk> Sound<D> {
-    pub(crate) fn open(directory: &Path, limits: Limits, disk: D) -> Result<Self> {
+    pub(crate) fn open(directory: &Path, limits: Limits, disk: D, habits: Arc<dyn Habits>) -> Result<Self> {
         let clock = SystemClock::new();
         let claim = disk.claim(directory)?;
         let mut file = OpenOptions::new()
@@ -64,34 +68,97 @@ impl<D: Disk> Sound<D> {
             .expect("the directory can be synced");
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).expect("the log can be read");
-        let (commits, whole) = log::read(&bytes, &disk)?;
+        let (entries, whole) = log::read(&bytes, &disk)?;
         let floor = claim.as_ref().map(|claim| disk.floor(claim, whole as u64)).transpose()?.flatten();
         file.set_len(whole as u64).expect("the log can be cut");
-        let mut records = Records::new();
-        let mut logged = Version::MIN;
-        for Changes { version, ops, restored } in commits {
-            for (key, value) in ops {
-                disk.replay(&mut records, key, value, version);
+        let (mut records, mut notes) = (Records::new(), Vec::new());
+        let (mut logged, mut last_time) = (Version::MIN, 0);
+        for Changes { version, time, ops, restored, notes: noted } in entries {
+            for (key, record) in ops {
+                disk.replay(&mut records, key, record);
             }
             records.extend(restored);
+            notes.extend(noted);
             logged = logged.max(version);
+            last_time = last_time.max(time);
         }
         let version = disk.counter(&records, logged, wall(clock));
         let mut info = EngineInfo::new("sound", 1, disk.best());
-        let (records, restoring) = (Arc::new(records), false);
-        let state = State { records, version, restoring, log: file, disk, floor, claim };
-        info.limits = limits;
+        info.limits = limits.clone();
+        info.capabilities.expiry = true;
+        info.capabilities.watch = true;
+        info.capabilities.sessions = true;
         info.capabilities.restore = true;
-        let (scans, closing) = (Scans::new(clock), CancellationToken::new());
-        Ok(Self { info, scans, closing, state: Mutex::new(Some(state)) })
-    }
-
-    fn with_state<T>(&self, read: impl FnOnce(&mut State<D>) -> T) -> Result<T> {
-        match self.state.lock().as_mut() {
-            Some(state) if state.restoring => Err(Error::new(ErrorKind::Unavailable, "engine is restored")),
-            Some(state) => Ok(read(state)),
-            None => Err(closed()),
+        info.capabilities.blocking = true;
+        let ends = records
+            .iter()
+            .filter_map(|(key, record)| Some(((millis(record.expires_at?), key.clone()), record.version)));
+        let mut state = State {
+            due: ends.collect(),
+            records: Arc::new(records),
+            version,
+            line: version,
+            restoring: false,
+            log: file,
+            disk,
+            floor,
+            claim,
+            habits,
+            limits,
+            time: Time::new(clock, last_time),
+            history: History::new(version),
+            sessions: Sessions::new(NonZeroU64::MIN),
+            waiters: Waiters::default(),
+        };
+        let life = state.take_number().get();
+        state.sessions = Sessions::new(NonZeroU64::new(life).expect("not 0"));
+        state.note(Vec::new(), Vec::new(), Vec::new(), Some(info.best_durability));
+        notes.into_iter().for_each(|note| state.replay(note));
+        if state.habits.removes_at_opening() {
+            state.remove_due();
         }
+        let inner = Arc::new(Inner {
+            info,
+            scans: Scans::new(clock),
+            closing: CancellationToken::new(),
+            changed: watch::Sender::new(()),
+            watches: Arc::default(),
+            state: Mutex::new(Some(state)),
+        });
+        tokio::spawn(look_what_is_due(Arc::downgrade(&inner)));
+        Ok(Self { inner })
+    }
+}
+
+/// Removes what is due and ends waits, until the engine is no more.
+async fn look_what_is_due<D: Disk>(engine: Weak<Inner<D>>) {
+    while let Some(inner) = engine.upgrade() {
+        // Nothing is due in an engine that is restored, and a closed one does nothing any more.
+        drop(inner.with_state(|state| {
+            state.remove_due();
+            state.end_waits();
+        }));
+        drop(inner);
+        sleep(TICK).await;
+    }
+}
+
+impl<D: Disk> Inner<D> {
+    pub(crate) fn with_state<T>(&self, work: impl FnOnce(&mut State<D>) -> T) -> Result<T> {
+        let mut state = self.state.lock();
+        let state = match state.as_mut() {
+            Some(state) if state.restoring => {
+                return Err(Error::new(ErrorKind::Unavailable, "engine is restored"));
+            }
+            Some(state) => state,
+            None => return Err(closed()),
+        };
+        let before = state.version;
+        let done = work(state);
+        if state.version != before {
+            self.changed.send_replace(());
+        }
+        Ok(done)
     }
 
     /// Reads a view that can be one, to its end.
@@ -125,79 +192,25 @@ impl<D: Disk> Sound<D> {
     }
 
     fn check(&self, batch: &Batch, options: &WriteOptions) -> Result<()> {
-        if options.stamp.is_some() {
-            return unsupported("stamp");
-        }
         if options.durability.is_some_and(|level| level > self.info.best_durability) {
-            return unsupported("durability");
+            return Err(Error::new(ErrorKind::Unsupported, "durability is above the best"));
         }
         let limits = &self.info.limits;
-        let mut too_long = false;
-        for (_, op) in batch.ops() {
-            if let Op::Put { value, ttl } = op {
-                if ttl.is_some() {
-                    return unsupported("ttl");
-                }
-                too_long |= value.len() > limits.max_value_bytes;
+        let beyond = batch.ops().iter().any(|(_, op)| match op {
+            Op::Put { value, ttl } => {
+                value.len() > limits.max_value_bytes || ttl.is_some_and(|ttl| ttl.is_zero() || ttl > MAX_TTL)
             }
-        }
-        if too_long || batch.len() > limits.max_batch_len || batch.size_bytes() > limits.max_batch_bytes {
+            _ => false,
+        });
+        if beyond || batch.len() > limits.max_batch_len || batch.size_bytes() > limits.max_batch_bytes {
             return Err(Error::new(ErrorKind::InvalidArgument, "batch is beyond the limits"));
         }
         Ok(())
     }
 }
 
-/// Whether a condition holds of what is there (C6).
-pub(crate) fn holds(condition: &Condition, current: Option<&Record>) -> bool {
-    match condition {
-        Condition::Absent => current.is_none(),
-        Condition::Present => current.is_some(),
-        Condition::Version(version) => current.is_some_and(|record| record.version == *version),
-        Condition::Value(value) => current.is_some_and(|record| record.value == value),
-    }
-}
-
-impl<D: Disk> State<D> {
-    fn judge(&self, batch: &Batch) -> Option<Conflict> {
-        batch.conditions().iter().enumerate().find_map(|(index, (key, condition))| {
-            let current = self.records.get(key);
-            (!holds(condition, current))
-                .then(|| Conflict::new(index, key.clone(), self.version, current.cloned()))
-        })
-    }
-
-    fn write(&mut self, batch: &Batch, asked: Option<Durability>) -> Outcome {
-        if let Some(conflict) = self.judge(batch) {
-            return Outcome::Conflict(conflict);
-        }
-        let mut last: BTreeMap<Key, Option<Bytes>> = BTreeMap::new();
-        for (key, op) in batch.ops() {
-            let value = if let Op::Put { value, .. } = op { Some(value.clone()) } else { None };
-            last.insert(key.clone(), value);
-        }
-        last.retain(|key, value| value.is_some() || self.records.contains_key(key));
-        if last.is_empty() {
-            let durability = self.disk.vouch(&mut self.log, asked);
-            return Outcome::Unchanged(Commit { version: self.version, durability });
-        }
-        self.version = Version::new(self.version.get() + 1).expect("greater than one");
-        let ops = last.into_iter().collect();
-        let changes = Changes { version: self.version, ops, restored: Vec::new() };
-        let durability = self.disk.append(&mut self.log, &changes, asked);
-        let records = Arc::make_mut(&mut self.records);
-        for (key, value) in changes.ops {
-            match value {
-                Some(value) => drop(records.insert(key, Record::new(value, changes.version))),
-                None => drop(records.remove(&key)),
-            }
-        }
-        Outcome::Committed(Commit { version: changes.version, durability })
-    }
-}
-
 /// A restore under way; however it ends, the engine can be used again.
-struct Restoring<'a, D: Disk>(&'a Sound<D>);
+struct Restoring<'a, D: Disk>(&'a Inner<D>);
 
 impl<D: Disk> Drop for Restoring<'_, D> {
     fn drop(&mut self) {
@@ -213,18 +226,14 @@ fn wall(clock: SystemClock) -> Version {
     u64::try_from(micros).ok().and_then(Version::new).unwrap_or(Version::MIN)
 }
 
-fn closed() -> Error {
+pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "engine is closed")
-}
-
-fn unsupported<T>(what: &str) -> Result<T> {
-    Err(Error::new(ErrorKind::Unsupported, "engine does not do that").with("what", what))
 }
 
 #[async_trait]
 impl<D: Disk> Engine for Sound<D> {
     fn info(&self) -> &EngineInfo {
-        &self.info
+        &self.inner.info
     }
 
     fn metrics(&self) -> Vec<Metric> {
@@ -232,78 +241,95 @@ impl<D: Disk> Engine for Sound<D> {
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Record>> {
-        self.with_state(|state| state.records.get(key).cloned())
+        self.inner.with_state(|state| state.records.get(key).cloned())
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<View<Vec<Option<Record>>>> {
-        if keys.len() > self.info.limits.max_get_many_keys {
+        if keys.len() > self.inner.info.limits.max_get_many_keys {
             return Err(Error::new(ErrorKind::InvalidArgument, "too many keys"));
         }
-        self.with_state(|state| {
+        self.inner.with_state(|state| {
             let data = keys.iter().map(|key| state.records.get(key).cloned()).collect();
             View { version: state.version, data }
         })
     }
 
     async fn scan(&self, scan: Scan) -> Result<View<EntryStream>> {
-        let (version, records) = self.with_state(|state| (state.version, Arc::clone(&state.records)))?;
-        Ok(View { version, data: self.scans.open(&scan, records, &self.info.limits)? })
+        let (version, records) =
+            self.inner.with_state(|state| (state.version, Arc::clone(&state.records)))?;
+        Ok(View { version, data: self.inner.scans.open(&scan, records, &self.inner.info.limits)? })
     }
 
     async fn write(&self, batch: Batch, options: WriteOptions) -> Result<Outcome> {
-        self.check(&batch, &options)?;
-        self.with_state(|state| state.write(&batch, options.durability))
+        self.inner.check(&batch, &options)?;
+        match self.inner.with_state(|state| state.arrive(batch, &options))?? {
+            Arrived::Answered(outcome) => Ok(outcome),
+            // Whoever still waits at the end was not judged any more.
+            Arrived::Waits(reply) => reply.await.unwrap_or_else(|_| Err(closed())),
+        }
     }
 
-    async fn watch(&self, _: Watch) -> Result<View<WatchStream>> {
-        unsupported("watch")
+    async fn watch(&self, watch: Watch) -> Result<View<WatchStream>> {
+        watches::open(&self.inner, watch)
     }
 
-    async fn open_session(&self, _: SessionOptions) -> Result<Session> {
-        unsupported("sessions")
+    async fn open_session(&self, options: SessionOptions) -> Result<Session> {
+        self.inner.with_state(|state| state.open_session(&options))?
     }
 
-    async fn resume_session(&self, _: NonZeroU64) -> Result<Option<Session>> {
-        unsupported("sessions")
+    async fn resume_session(&self, id: NonZeroU64) -> Result<Option<Session>> {
+        self.inner.with_state(|state| state.resume_session(id))
     }
 
-    async fn end_session(&self, _: NonZeroU64) -> Result<()> {
-        unsupported("sessions")
+    async fn end_session(&self, id: NonZeroU64) -> Result<()> {
+        self.inner.with_state(|state| state.end_session(id.get()))
     }
 
-    async fn settle(&self, _: Stamp) -> Result<Option<Outcome>> {
-        unsupported("sessions")
+    async fn settle(&self, stamp: Stamp) -> Result<Option<Outcome>> {
+        self.inner.with_state(|state| state.settle(stamp))?
     }
 
     async fn time(&self) -> Result<SystemTime> {
-        unsupported("expiry")
+        self.inner.with_state(|state| UNIX_EPOCH + Duration::from_millis(state.time.millis()))
     }
 
     async fn restore(&self, view: View<EntryStream>) -> Result<Commit> {
-        let is_empty = self.with_state(|state| {
+        let is_empty = self.inner.with_state(|state| {
             state.restoring = state.records.is_empty();
             state.restoring
         });
         if !is_empty? {
             return Err(Error::new(ErrorKind::InvalidArgument, "engine is not empty"));
         }
-        let _restoring = Restoring(self);
-        let restored = self.collect(view.version, view.data).await?;
-        let mut state = self.state.lock();
+        let _restoring = Restoring(&self.inner);
+        let restored = self.inner.collect(view.version, view.data).await?;
+        let mut state = self.inner.state.lock();
         let state = state.as_mut().ok_or_else(closed)?;
         let wall = wall(SystemClock::new());
-        state.version = state.disk.line_after_restore(state.version, view.version, wall);
-        let changes = Changes { version: state.version, ops: Vec::new(), restored };
-        let best = Some(self.info.best_durability);
-        let durability = state.disk.append(&mut state.log, &changes, best);
-        Arc::make_mut(&mut state.records).extend(changes.restored);
-        Ok(Commit { version: state.version, durability })
+        state.line = state.disk.line_after_restore(state.line, view.version, wall);
+        state.version = state.line;
+        let best = Some(self.inner.info.best_durability);
+        let durability = state.note(Vec::new(), restored.clone(), Vec::new(), best);
+        for (key, record) in &restored {
+            if let Some(end) = record.expires_at {
+                state.due.insert((millis(end), key.clone()), record.version);
+            }
+            state.waiters.touch(key);
+        }
+        Arc::make_mut(&mut state.records).extend(restored);
+        state.history.cut(state.version);
+        let commit = Commit { version: state.version, durability };
+        state.wake();
+        self.inner.changed.send_replace(());
+        Ok(commit)
     }
 
     async fn close(&self) -> Result<()> {
-        self.closing.cancel();
-        if let Some(State { mut log, mut disk, floor, claim, .. }) = self.state.lock().take() {
-            self.scans.close();
+        self.inner.closing.cancel();
+        let state = self.inner.state.lock().take();
+        self.inner.changed.send_replace(());
+        if let Some(State { mut log, mut disk, floor, claim, .. }) = state {
+            self.inner.scans.close();
             // What a power cut may still take away must not be noted.
             if let (Some(floor), Ok(())) = (floor, log.sync_data()) {
                 floor.set(log.metadata().expect("the log is there").len());

@@ -9,7 +9,7 @@ use rdb_engine_api::{Batch, Conflict, Engine, Key, Op, Outcome, Record, Result, 
 
 use crate::broken::Defect;
 use crate::defects::of_ops;
-use crate::sound::holds;
+use crate::state::holds;
 
 /// Judges the conditions by reading, and then writes without them.
 #[derive(Debug)]

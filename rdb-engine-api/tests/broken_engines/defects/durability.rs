@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use crate::broken::Defect;
 use crate::disk::{Disk, hand_over};
 use crate::log::{Changes, frame};
-use crate::sound::Records;
+use crate::state::Records;
 
 /// Writes each commit when the next one comes, or the end.
 #[derive(Debug, Default)]
@@ -186,11 +186,8 @@ pub(crate) struct TornBatch {
 impl Disk for TornBatch {
     fn append(&mut self, log: &mut File, changes: &Changes, asked: Option<Durability>) -> Durability {
         for op in &changes.ops {
-            self.page.extend(frame(&Changes {
-                version: changes.version,
-                ops: vec![op.clone()],
-                restored: Vec::new(),
-            }));
+            let one = Changes { ops: vec![op.clone()], notes: Vec::new(), ..changes.clone() };
+            self.page.extend(frame(&one));
             if self.page.len() >= 4_096 {
                 hand_over(log, &std::mem::take(&mut self.page));
             }
@@ -217,9 +214,9 @@ impl Disk for TornBatch {
 pub(crate) struct DeletedComesBack;
 
 impl Disk for DeletedComesBack {
-    fn replay(&self, records: &mut Records, key: Key, value: Option<Bytes>, version: Version) {
-        if let Some(value) = value {
-            records.insert(key, Record::new(value, version));
+    fn replay(&self, records: &mut Records, key: Key, record: Option<Record>) {
+        if let Some(record) = record {
+            records.insert(key, record);
         }
     }
 }

@@ -14,7 +14,7 @@ use rdb_engine_api::{
 use crate::broken::Defect;
 use crate::disk::{Disk, hand_over};
 use crate::log::{Changes, frame};
-use crate::sound::Records;
+use crate::state::Records;
 
 /// Counts each key's own changes instead of the engine's commits.
 #[derive(Debug, Default)]
