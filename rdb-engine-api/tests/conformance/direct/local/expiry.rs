@@ -1,5 +1,7 @@
 //! What `Local` makes of records that expire (C15), over a store that can be held and looked into.
 
+#![allow(clippy::unwrap_used)] // in the helpers of tests, as in tests
+
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -1,5 +1,7 @@
 //! Expiry (C15) over a store that fails or holds damage, and in restores (C19).
 
+#![allow(clippy::unwrap_used)] // in the helpers of tests, as in tests
+
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
