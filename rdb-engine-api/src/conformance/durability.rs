@@ -1,7 +1,7 @@
 //! Levels of durability, and what is there after a reopen or a crash.
 
 use super::Context;
-use super::db::{Db, committed, key, must, record_of, refused, text_of, unchanged, until};
+use super::db::{Db, committed, key, must, record_of, refused, text_of, together, unchanged, until};
 use crate::{
     Batch, Commit, Condition, Durability, Entry, ErrorKind, KeyRange, Outcome, Result, Scan, Version,
     WriteOptions,
@@ -267,6 +267,41 @@ pub(super) async fn c09_what_survives_a_crash_is_a_prefix_of_the_commits(cx: &Co
         written[..found.len().min(written.len())],
         "what survives is a prefix of the commits, none changed (C9)"
     );
+}
+
+/// C9: of many writes at once that ask for different levels, each is answered at least as it asked, and what is
+/// answered as safe is.
+pub(super) async fn c09_each_answer_of_mixed_levels_is_true(cx: &Context) {
+    let mut db = cx.open().await;
+    for round in 0..8 {
+        let asked = levels(&db);
+        let written = together((0..40).map(|number| {
+            // Strides that share nothing with the number of levels, so that they meet in ever other orders.
+            let (db, asked) = (db.clone(), asked[(number * 5 + number / 7 + round) % asked.len()]);
+            async move {
+                let name = format!("{round}/{number:02}");
+                let commit = committed(write_at(&db, Batch::new().put(key(&name), "v"), asked).await);
+                assert!(commit.durability >= asked, "each answer is at least as safe as was asked (C9)");
+                (commit, name)
+            }
+        }))
+        .await;
+        db = cx.crash().await;
+        let found = versions(&db.scan(Scan::new(KeyRange::prefix(format!("{round}/")))).await.data);
+        let newest = found.iter().map(|(_, version)| *version).max();
+        for (commit, name) in &written {
+            let there = found.iter().any(|(found, version)| found == name && *version == commit.version);
+            assert!(
+                there || commit.durability == Durability::Volatile,
+                "what was answered as {} survives a crash, whatever the others asked (C9): `{name}`",
+                commit.durability
+            );
+            assert!(
+                there || newest.is_none_or(|newest| newest < commit.version),
+                "what survives is a prefix of the commits (C9): `{name}` did not, {newest:?} did"
+            );
+        }
+    }
 }
 
 /// C2: after a crash a batch is there whole or not at all.

@@ -100,6 +100,7 @@ macro_rules! conformance_cases {
                 c09_a_level_above_the_best_is_refused_and_nothing_applied (below_synced),
                 c09_a_write_without_a_level_gets_the_declared_default,
                 c09_a_write_without_a_level_is_as_safe_as_its_answer_says (persistent),
+                c09_each_answer_of_mixed_levels_is_true (persistent),
                 c09_the_level_reached_is_at_least_the_level_asked,
                 c09_what_anyone_has_seen_survives_a_crash (persistent),
                 c09_what_survives_a_crash_is_a_prefix_of_the_commits (persistent),
@@ -241,6 +242,7 @@ macro_rules! conformance_cases {
                 c20_nobody_is_held_up_by_those_who_wait (blocking),
                 c20_what_can_never_hold_again_is_answered_at_once (blocking),
                 c20_when_the_time_is_over_the_answer_is_the_conflict (blocking),
+                c20_whoever_waits_comes_before_whoever_comes_later (blocking),
             }
             model {
                 c01_c03_c04_c06_c07_c08_random_sequences_agree_with_the_model,

@@ -112,7 +112,7 @@ pub(super) async fn c17_many_arrivals_at_once_are_one_write(cx: &Context) {
     let caller = Caller::open(&db).await;
     for round in 1..=8 {
         let batch = move || match round % 2 {
-            0 => Batch::new().put(key("k"), format!("{round}")),
+            1 => Batch::new().put(key("k"), format!("{round}")),
             // Holds for the first one that is judged alone.
             _ => Batch::new()
                 .when(key(format!("k{round}")), Condition::Absent)

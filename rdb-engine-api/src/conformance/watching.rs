@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// How long the next event may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a commit did to each key: the record that it left, or none.
 pub(super) type Effect = BTreeMap<Key, Option<Record>>;
@@ -43,7 +43,11 @@ impl Watching {
     /// The next event, or how the watch ended.
     pub(super) async fn event(&mut self) -> Result<WatchEvent> {
         let next = timeout(PATIENCE, self.stream.next()).await;
-        let next = next.unwrap_or_else(|_| panic!("a watch delivers every commit, none came in time (C16)"));
+        let next = next.unwrap_or_else(|_| {
+            panic!(
+                "a watch tells every commit, and its progress where there is none: nothing came in time (C16)"
+            )
+        });
         let event = next.unwrap_or_else(|| panic!("a watch ends with an error and never silently (C16)"))?;
         self.check(&event);
         self.version = event.version();
@@ -61,7 +65,10 @@ impl Watching {
             return;
         };
         let (version, last) = (commit.version, self.version);
-        assert!(version > last, "commits come once, in version order (C16): {version} after {last}");
+        assert!(
+            version > last,
+            "commits come once, in version order, and after no mark of progress beyond them (C16): {version} after {last}"
+        );
         assert!(!commit.ops.is_empty(), "a commit that is told touches the range (C16)");
         let ascend = commit.ops.windows(2).all(|pair| pair[0].key < pair[1].key);
         assert!(ascend, "a commit tells each key once, in key order (C16): {:?}", commit.ops);

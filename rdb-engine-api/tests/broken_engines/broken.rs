@@ -61,10 +61,18 @@ pub(crate) trait Defect: std::fmt::Debug + Send + Sync + 'static {
     }
 }
 
+/// No defect in its calls.
+#[derive(Debug)]
+pub(crate) struct Nothing;
+
+impl Defect for Nothing {}
+
 /// An engine with a defect.
 #[derive(Debug)]
 pub(crate) struct Broken<D> {
     pub(crate) sound: Arc<dyn Engine>,
+    /// What it declares, whatever the sound engine does.
+    pub(crate) info: EngineInfo,
     pub(crate) defect: D,
 }
 
@@ -72,7 +80,7 @@ pub(crate) struct Broken<D> {
 #[deny(clippy::missing_trait_methods)]
 impl<D: Defect> Engine for Broken<D> {
     fn info(&self) -> &EngineInfo {
-        self.sound.info()
+        &self.info
     }
 
     fn metrics(&self) -> Vec<Metric> {

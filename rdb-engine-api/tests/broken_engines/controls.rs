@@ -1,21 +1,26 @@
 //! Every defect, and the case that catches it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdb_engine_api::conformance::LocalHarness;
-use rdb_engine_api::{Engine, ErrorKind, Result};
+use rdb_engine_api::{Capabilities, Engine, ErrorKind, Limits, Result};
 
-use crate::broken::{Broken, Defect};
+use crate::broken::{Broken, Defect, Nothing};
 use crate::defects::answers::*;
 use crate::defects::atomicity::*;
 use crate::defects::conditions::*;
 use crate::defects::durability::*;
+use crate::defects::expiries::*;
 use crate::defects::limits::*;
 use crate::defects::openings::*;
 use crate::defects::orders::*;
 use crate::defects::restores::*;
 use crate::defects::scans::*;
+use crate::defects::sessions::*;
 use crate::defects::versions::*;
+use crate::defects::waits::*;
+use crate::defects::watches::*;
 use crate::disk::{Disk, Healthy, Syncing};
 use crate::habits::{Good, Habits};
 use crate::sound::Sound;
@@ -46,9 +51,40 @@ fn on<D: Disk>(disk: fn() -> D) -> LocalHarness {
 }
 
 fn with<D: Defect>(defect: fn() -> D) -> LocalHarness {
+    both(|| Good, defect)
+}
+
+/// With habits that have a defect.
+fn by<H: Habits>(habits: fn() -> H) -> LocalHarness {
+    LocalHarness::new(move |directory, limits| Sound::open(directory, limits, Healthy, Arc::new(habits())))
+}
+
+fn both<H: Habits, D: Defect>(habits: fn() -> H, defect: fn() -> D) -> LocalHarness {
+    LocalHarness::new(move |directory, limits| -> Result<Broken<D>> {
+        let sound: Arc<dyn Engine> = Arc::new(Sound::open(directory, limits, Healthy, Arc::new(habits()))?);
+        let info = sound.info().clone();
+        Ok(Broken { sound, info, defect: defect() })
+    })
+}
+
+/// With a defect, and no capability declared.
+fn undeclared<D: Defect>(defect: fn() -> D) -> LocalHarness {
     LocalHarness::new(move |directory, limits| -> Result<Broken<D>> {
         let sound: Arc<dyn Engine> = Arc::new(Sound::open(directory, limits, Healthy, Arc::new(Good))?);
-        Ok(Broken { sound, defect: defect() })
+        let mut info = sound.info().clone();
+        info.capabilities = Capabilities::default();
+        Ok(Broken { sound, info, defect: defect() })
+    })
+}
+
+/// Declares the limits that it is given, and has none.
+fn boundless() -> LocalHarness {
+    LocalHarness::new(move |directory, limits| -> Result<Broken<Nothing>> {
+        let sound = Sound::open(directory, Limits::default(), Healthy, Arc::new(Good))?;
+        let sound: Arc<dyn Engine> = Arc::new(sound);
+        let mut info = sound.info().clone();
+        info.limits = limits;
+        Ok(Broken { sound, info, defect: Nothing })
     })
 }
 
@@ -150,6 +186,8 @@ pub(crate) const CONTROLS: &[Control] = controls! {
         "c09_a_write_without_a_level_is_as_safe_as_its_answer_says", "a write that asked for no level"
     "C9" "a batch that changed nothing vouches for what is not safe": on(NoChangeVouchesForNothing::default);
         "c09_a_batch_that_changes_nothing_vouches_for_its_view", "vouches for the whole view"
+    "C9" "a group of writes as safe as its first one asked": on(AsSafeAsTheFirst::default);
+        "c09_each_answer_of_mixed_levels_is_true", "survives a crash, whatever the others asked"
     "C9" "visible before committed": with(VisibleBeforeCommitted::default);
         "c09_what_anyone_has_seen_survives_a_crash", "nothing is visible before its commit returned"
     "C9" "a deleted key that comes back": on(|| DeletedComesBack);
@@ -197,12 +235,130 @@ pub(crate) const CONTROLS: &[Control] = controls! {
     "C14" "a scan at rest ended like a whole one": with(|| ScanSwallows(ErrorKind::Exhausted));
         "c14_a_scan_at_rest_ends_in_an_error", "a scan that was given up ended like a whole one"
 
-    "C18" "a time to live ignored": with(|| TtlIgnored);
+    "C15" "a record removed early": by(|| RemovesEarly);
+        "c15_a_record_is_never_removed_early", "a record is never removed early"
+    "C15" "a record never removed": by(|| NeverRemoves);
+        "c15_a_record_is_removed_in_time", "is removed when its time is over"
+    "C15" "what is over hidden, and never removed": both(|| NeverRemoves, || HidesWhatIsOver);
+        "c15_a_removal_is_a_commit", "a removal is a commit, with a version of its own"
+    "C15" "what is over hidden from reads, and not from conditions": both(|| RemovesLate, || HidesWhatIsOver);
+        "c15_reads_and_conditions_see_a_record_until_its_removal", "reads and conditions see a record until its removal"
+    "C15" "a removal without an event": by(|| RemovesInSecret);
+        "c15_c16_a_removal_is_told_as_an_expiry", "a removal is told as an expiry"
+    "C15" "a removal told as somebody's write": with(|| Tells::RemovalsAsWrites);
+        "c15_c16_a_removal_is_told_as_an_expiry", "a removal is told as an expiry"
+    "C15" "a life that outlasts a plain put": with(|| KeepsTheOldLife { always: false });
+        "c15_a_put_without_a_time_to_live_clears_it", "a put without a time to live clears it"
+    "C15" "a touch that does not prolong": with(|| KeepsTheOldLife { always: true });
+        "c15_a_put_begins_the_life_anew", "a put begins the record's life anew"
+    "C15" "an old entry of the index that removes a record made anew": by(|| OldEntriesAreBelieved);
+        "c15_a_record_made_anew_is_not_removed_by_the_old_time", "is not removed by the old time"
+    "C15" "one life for all puts of a batch": with(|| OneLifeForAll);
+        "c15_a_batch_gives_each_key_its_own_life", "each put of a batch gives a life of its own"
+    "C15" "a life of nothing taken for one without end": with(|| NothingIsForEver);
+        "c15_a_time_to_live_out_of_bounds_is_refused", "a time to live of nothing, or above the longest (C15) is refused"
+    "C15" "a scan that does not show when records expire": with(|| ScansShowNoLives);
+        "c15_a_scan_shows_when_records_expire", "a scan shows when a record expires"
+    "C15" "a clock that is put back": with(ClockIsPutBack::default);
+        "c15_the_time_never_goes_back", "the engine's time never goes back"
+    "C15" "a life forgotten over a reopen": on(|| LivesAreForgotten);
+        "c15_a_life_goes_on_over_reopens_and_crashes", "a record keeps its life over"
+    "C15" "what is due removed after the first answer": by(RemovesAfterTheFirstAnswer::default);
+        "c15_what_is_due_is_gone_before_the_first_answer_after_a_reopen", "is gone before the first answer"
+
+    "C16" "a watch that skips": with(|| Tells::NotAll);
+        "c16_a_watch_tells_each_commit_as_it_is", "delivers every later commit of its range exactly once"
+    "C16" "a watch that repeats": with(|| Tells::Twice);
+        "c16_a_watch_tells_each_commit_as_it_is", "commits come once, in version order"
+    "C16" "a watch that reorders": with(|| Tells::OutOfOrder);
+        "c16_a_watch_tells_each_commit_as_it_is", "commits come once, in version order"
+    "C16" "a commit told operation by operation": with(|| Tells::OneByOne);
+        "c16_a_watch_tells_each_commit_as_it_is", "commits come once, in version order"
+    "C16" "a commit told half": with(|| Tells::Half);
+        "c16_a_watch_tells_each_commit_as_it_is", "exactly once, whole and in order"
+    "C16" "keys told that nobody watches": with(|| TellsUnwatchedKeys);
+        "c16_a_watch_tells_its_range_alone", "only watched keys are told"
+    "C16" "a watch of 0xff bytes that loses their end": with(|| WatchLosesTheEndOfFf);
+        "c16_a_watch_tells_its_range_alone", "delivers every later commit of its range"
+    "C16" "a write told before it is committed": with(ToldBeforeCommitted::default);
+        "c16_what_is_told_is_committed", "what a watch tells is committed"
+    "C16" "progress told before the commits up to it": with(|| Tells::ProgressTooSoon);
+        "c16_watches_among_many_writers_miss_and_repeat_nothing", "and after no mark of progress beyond them"
+    "C16" "no progress told to an idle watcher": with(|| Tells::NoProgress);
+        "c16_progress_is_told_to_an_idle_watcher", "and its progress where there is none"
+    "C16" "what was there before read when it is told": with(|| PreviousIsReadLater);
+        "c16_what_was_there_before_is_told_to_whoever_asks", "what each commit replaced"
+    "C16" "a watch that begins when it is there": with(|| BeginsNow);
+        "c16_a_watch_from_an_earlier_version_tells_what_came_since", "delivers every later commit of its range"
+    "C16" "a watch that begins with its start": with(|| BeginsAtItsStart);
+        "c16_a_watch_from_an_earlier_version_tells_what_came_since", "commits come once, in version order"
+    "C16" "a watch from beyond the present taken": with(|| BeginsBeyondThePresent);
+        "c16_a_start_beyond_the_present_is_refused", "a watch from beyond the present on (C16) is refused"
+    "C16" "a watch from before the history that says nothing": with(|| BeginsWithTheOldest);
+        "c16_a_start_before_the_history_is_refused_with_the_oldest", "a watch from before the kept history (C16) is refused"
+    "C16" "a history without bound": boundless();
+        "c16_a_start_before_the_history_is_refused_with_the_oldest", "a watch from before the kept history (C16) is refused"
+    "C16" "a slow watcher that silently loses": with(|| ReadsAhead);
+        "c16_a_slow_watcher_sees_no_gap", "has no gap"
+    "C16" "a slow watcher waited for without end": boundless();
+        "c16_a_slow_watcher_is_ended_and_told_so", "is ended, and not waited for"
+    "C16" "a slow watcher ended like a whole one": with(|| WatchSwallows(ErrorKind::Exhausted));
+        "c16_a_slow_watcher_is_ended_and_told_so", "ends with an error and never silently"
+    "C16" "watches without bound": boundless();
+        "c16_a_watch_too_many_is_refused_until_one_is_dropped", "one watch more than the limit is refused"
+    "C16" "a watch that goes on over a restore": with(|| WatchSwallows(ErrorKind::Compacted));
+        "c16_c19_a_restore_ends_watches", "ends with an error and never silently"
+
+    "C17" "a request executed twice": with(|| StampIgnored);
+        "c17_a_write_that_arrives_again_is_applied_once", "gets its first outcome"
+    "C17" "arrivals at once, each executed": with(LooksThenExecutes::default);
+        "c17_many_arrivals_at_once_are_one_write", "many arrivals at once are one write"
+    "C17" "a replayed conflict judged again": with(JudgesAgain::conflicts);
+        "c17_a_conflict_is_not_judged_again", "a conflict is not judged again"
+    "C17" "a write that changed nothing judged again": with(JudgesAgain::unchanged);
+        "c17_a_write_that_changed_nothing_is_not_judged_again", "nothing changes: no commit was promised"
+    "C17" "a conflict told again with a later record": with(|| ConflictToldWithALaterRecord);
+        "c17_a_conflict_told_again_carries_what_it_met", "names the record that it met"
+    "C17" "a number reused for another batch executed": with(|| ExecutesInsteadOf(ErrorKind::InvalidArgument));
+        "c17_a_number_given_to_another_batch_is_refused", "a number that was given to another batch (C17) is refused"
+    "C17" "a number reused for another batch answered with the first one's outcome": with(|| NeverComparesBatches);
+        "c17_a_number_given_to_another_batch_is_refused", "a number that was given to another batch (C17) is refused"
+    "C17" "the last outcomes alone remembered": with(RemembersAFew::default);
+        "c17_numbers_may_come_in_any_order", "each of 40 outcomes is remembered"
+    "C17" "a write of an unknown session executed": with(|| ExecutesInsteadOf(ErrorKind::Unknown));
+        "c17_a_write_of_an_unknown_session_is_never_executed", "a write of an unknown session (C17) is refused"
+    "C17" "a write of an ended session executed": with(|| ExecutesInsteadOf(ErrorKind::Unknown));
+        "c17_a_write_of_an_ended_session_is_never_executed", "a write of an ended session (C17) is refused"
+    "C17" "a number outside the window executed": with(|| ExecutesInsteadOf(ErrorKind::Unknown));
+        "c17_a_number_outside_the_window_is_never_executed", "a number beyond the window (C17) is refused"
+    "C17" "settled as not executed, and executed then": with(SettlesWithoutAFence::default);
+        "c17_what_is_settled_as_not_executed_never_is", "a write that was settled as not executed (C17) is refused"
+    "C17" "what is forgotten settled as not executed": with(|| UnknownIsNotExecuted);
+        "c17_a_write_of_an_unknown_session_is_never_executed", "a write of an unknown session (C17) is refused"
+    "C17" "a live session ended for a new one": with(EndsTheOldestSession::default);
+        "c17_a_session_too_many_is_refused_until_one_is_ended", "one session more than the limit is refused"
+    "C17" "a stale arrival executed": with(|| AnyLifeWillDo);
+        "c17_an_arrival_meant_for_another_life_does_nothing", "an arrival that was meant for another life (C17) is refused"
+    "C17" "lives counted anew after a reopen": with(|| OneLife);
+        "c17_no_id_and_no_life_is_given_twice", "each opening begins another life"
+    "C17" "an outcome forgotten over a reopen": on(|| Keeps::NoOutcomes);
+        "c17_a_committed_write_is_remembered_over_reopens_and_crashes", "a committed write is remembered over a reopen"
+    "C17" "an outcome written after its commit": on(OutcomesComeLater::default);
+        "c17_a_committed_write_is_remembered_over_reopens_and_crashes", "a committed write is remembered over a crash"
+    "C17" "a session's end forgotten over a reopen": on(|| Keeps::NoEnds);
+        "c17_an_ended_session_stays_ended_over_reopens_and_crashes", "an ended session stays ended"
+    "C17" "a level asked later answered and not reached": on(NoChangeVouchesForNothing::default);
+        "c17_a_level_asked_later_is_reached", "survives (C9, C17)"
+
+    "C18" "a time to live ignored": undeclared(|| TtlIgnored);
         "c18_an_undeclared_time_to_live_is_refused_and_nothing_applied", "an undeclared time to live (C18) is refused"
-    "C18" "a session's stamp ignored": with(|| StampIgnored);
+    "C18" "a session's stamp ignored": undeclared(|| StampIgnored);
         "c18_an_undeclared_stamp_is_refused_and_nothing_applied", "with an undeclared session's stamp (C18) is refused"
-    "C18" "a watch accepted that delivers nothing": with(|| SilentWatch);
+    "C18" "a watch accepted that delivers nothing": undeclared(|| SilentWatch);
         "c18_an_undeclared_watch_is_refused", "an undeclared watch (C18) is refused"
+
+    "C18" "a wait ignored": undeclared(|| WaitsFor(|_| Duration::ZERO));
+        "c18_an_undeclared_wait_is_refused_and_nothing_applied", "an undeclared wait (C18) is refused"
 
     "C19" "restored records with new versions": with(|| RestoredByPuts);
         "c19_a_restore_keeps_keys_values_and_versions", "keeps keys, values and versions"
@@ -218,4 +374,29 @@ pub(crate) const CONTROLS: &[Control] = controls! {
         "c19_an_engine_that_is_not_empty_refuses", "a restore into an engine that is not empty"
     "C19" "records out of order put in order": with(|| AnyOrderWillDo);
         "c19_a_view_that_cannot_be_one_is_refused_and_nothing_restored", "a key out of order is refused"
+
+    "C20" "the last one to wait served first": by(|| LastComeFirstServed);
+        "c20_first_come_first_served", "in the order in which they came"
+    "C20" "a write that waits served after one that comes later": with(|| TriesAgainAndAgain);
+        "c20_whoever_waits_comes_before_whoever_comes_later", "has its turn before anything that comes later"
+    "C20" "woken by puts, and never by deletes": by(|| Wakes::Puts);
+        "c20_a_write_is_applied_when_its_condition_holds", "is applied when its condition holds (C20): it still waits"
+    "C20" "never woken by the removal of what is over": by(|| Wakes::CallersWrites);
+        "c15_c20_a_removal_wakes_those_who_wait_for_it", "a removal wakes those who wait for it"
+    "C20" "waiting past the deadline": with(|| WaitsFor(|wait| wait + Duration::from_secs(40)));
+        "c20_when_the_time_is_over_the_answer_is_the_conflict", "the answer is the conflict, without delay"
+    "C20" "turned away before the deadline": with(|| WaitsFor(|wait| wait / 2));
+        "c20_when_the_time_is_over_the_answer_is_the_conflict", "nobody is turned away before the time is over"
+    "C20" "applied after it was answered as a conflict": with(|| AppliesAfterItsTime);
+        "c20_when_the_time_is_over_the_answer_is_the_conflict", "what was answered as a conflict is never applied"
+    "C20" "waiting for a version that never comes back": with(|| WaitsInVain);
+        "c20_what_can_never_hold_again_is_answered_at_once", "is not waited for"
+    "C20" "one condition waited for after the other": with(|| WaitsForOneAfterTheOther);
+        "c20_all_conditions_hold_at_once", "no condition is passed over"
+    "C20" "a write that waits holds up the others": with(HoldsUpTheOthers::default);
+        "c20_nobody_is_held_up_by_those_who_wait", "nobody is held up by those who wait"
+    "C20" "those who wait without bound": boundless();
+        "c20_a_wait_too_many_is_refused_until_one_is_over", "one more write that would wait (C14, C20) is refused"
+    "C20" "close leaves those who wait without an answer": with(|| CloseForgetsWhoWaits);
+        "c12_c20_close_answers_those_who_wait", "close answers those who wait"
 };

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use rdb_engine_api::{CommittedOp, Record, Version};
+use rdb_engine_api::{Cause, CommittedOp, Record, Version};
 
 /// What the sound engine does by itself, behind its callers' backs: each method is a place to break it. What
 /// is not overridden is done soundly.
@@ -8,11 +8,6 @@ pub(crate) trait Habits: fmt::Debug + Send + Sync + 'static {
     /// Whether a record that expires then, in milliseconds, is to be removed now (C15).
     fn is_due(&self, expires: u64, now: u64) -> bool {
         expires <= now
-    }
-
-    /// Whether an opening removes what is due before it answers (C15).
-    fn removes_at_opening(&self) -> bool {
-        true
     }
 
     /// Whether what is due was meant for the record that is there: its own version (C15).
@@ -26,7 +21,7 @@ pub(crate) trait Habits: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Whether an operation wakes the writes that wait for its key (C20).
-    fn wakes(&self, _: &CommittedOp) -> bool {
+    fn wakes(&self, _: Cause, _: &CommittedOp) -> bool {
         true
     }
 

@@ -20,29 +20,51 @@ mod watches;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{iter, thread};
 
 use rdb_engine_api::conformance::{self, Harness, Need, Verdict, run_case};
 
 use controls::{CONTROLS, Control, sound, synced};
 
+/// How many controls are tried at once.
+const THREADS: usize = 6;
+
 #[test]
 fn each_broken_engine_fails_the_case_written_for_its_defect() {
-    let mut missed = Vec::new();
-    println!("{:<6} {:<62} case that catches it", "clause", "defect");
-    for Control { clause, defect, case, promise, harness } in CONTROLS {
-        match run_case(case, Arc::new(harness())) {
-            Err(failure) if failure.to_string().contains(promise) => {
-                forget_history(&failure.to_string());
-                println!("{clause:<6} {defect:<62} {case}");
-            }
-            Ok(Verdict::Skipped(reason)) if case.ends_with("a_power_cut") => {
-                println!("{clause:<6} {defect:<62} not tried: {reason}");
-            }
-            other => missed.push(format!("{defect}: {case} ended in {other:?}")),
-        }
-    }
+    let next = AtomicUsize::new(0);
+    println!("{:<6} {:<82} case that catches it", "clause", "defect");
+    // Much of what is tried is waited for.
+    let missed: Vec<String> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let next = || CONTROLS.get(next.fetch_add(1, Ordering::Relaxed));
+                    iter::from_fn(next).filter_map(try_control).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("a control does not panic")).collect()
+    });
     println!("{} of {} defects missed", missed.len(), CONTROLS.len());
     assert!(missed.is_empty(), "the suite missed: {missed:#?}");
+}
+
+/// Runs the case that was written for a defect; says how it ended where that is not as it should.
+fn try_control(control: &Control) -> Option<String> {
+    let Control { clause, defect, case, promise, harness } = control;
+    match run_case(case, Arc::new(harness())) {
+        Err(failure) if failure.to_string().contains(promise) => {
+            forget_history(&failure.to_string());
+            println!("{clause:<6} {defect:<82} {case}");
+            None
+        }
+        Ok(Verdict::Skipped(reason)) if case.ends_with("a_power_cut") => {
+            println!("{clause:<6} {defect:<82} not tried: {reason}");
+            None
+        }
+        other => Some(format!("{defect}: {case} ended in {other:?}")),
+    }
 }
 
 /// A history that a caught defect leaves behind for a closer look is not wanted.
@@ -96,13 +118,11 @@ fn the_sound_engine_survives_power_cuts_where_it_syncs() {
     }
 }
 
-/// C11 takes a store that fails on demand; C15, C16 and C17 are capabilities that no engine has yet.
+/// C11 takes a store that fails on demand.
 #[test]
 fn every_clause_that_the_suite_can_see_has_a_defect() {
-    let expected: BTreeSet<String> = (1..=19)
-        .filter(|clause| ![11, 15, 16, 17].contains(clause))
-        .map(|clause| format!("C{clause}"))
-        .collect();
+    let seen = (1..=20).filter(|clause| *clause != 11);
+    let expected: BTreeSet<String> = seen.map(|clause| format!("C{clause}")).collect();
     let covered: BTreeSet<String> = CONTROLS.iter().map(|control| control.clause.to_owned()).collect();
     assert_eq!(covered, expected);
 }
@@ -113,6 +133,7 @@ fn each_defect_is_told_once_and_caught_by_a_case_of_its_clause() {
     for Control { clause, defect, case, .. } in CONTROLS {
         assert!(told.insert(defect), "told twice: {defect}");
         let number: u32 = clause[1..].parse().expect("a clause has a number");
-        assert!(case.starts_with(&format!("c{number:02}_")), "{case} is not a case of {clause}");
+        let mut clauses = case.split('_').take_while(|word| word.starts_with('c'));
+        assert!(clauses.any(|named| named == format!("c{number:02}")), "{case} is not a case of {clause}");
     }
 }

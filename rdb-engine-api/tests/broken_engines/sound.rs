@@ -114,9 +114,7 @@ impl<D: Disk> Sound<D> {
         state.sessions = Sessions::new(NonZeroU64::new(life).expect("not 0"));
         state.note(Vec::new(), Vec::new(), Vec::new(), Some(info.best_durability));
         notes.into_iter().for_each(|note| state.replay(note));
-        if state.habits.removes_at_opening() {
-            state.remove_due();
-        }
+        state.remove_due();
         let inner = Arc::new(Inner {
             info,
             scans: Scans::new(clock),

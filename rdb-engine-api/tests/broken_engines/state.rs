@@ -201,7 +201,7 @@ impl<D: Disk> State<D> {
             told.push(CommittedOp::new(key, record, previous(before, &mut room)));
         }
         self.version = version;
-        for op in told.iter().filter(|op| self.habits.wakes(op)) {
+        for op in told.iter().filter(|op| self.habits.wakes(cause, op)) {
             self.waiters.touch(&op.key);
         }
         if cause == Cause::Write || self.habits.tells_removals() {

@@ -4,12 +4,16 @@ pub(crate) mod answers;
 pub(crate) mod atomicity;
 pub(crate) mod conditions;
 pub(crate) mod durability;
+pub(crate) mod expiries;
 pub(crate) mod limits;
 pub(crate) mod openings;
 pub(crate) mod orders;
 pub(crate) mod restores;
 pub(crate) mod scans;
+pub(crate) mod sessions;
 pub(crate) mod versions;
+pub(crate) mod waits;
+pub(crate) mod watches;
 
 use rdb_engine_api::{Batch, Key, Op};
 
