@@ -70,7 +70,8 @@ fn try_control(control: &Control) -> Option<String> {
 /// A history that a caught defect leaves behind for a closer look is not wanted.
 fn forget_history(failure: &str) {
     if let Some((_, path)) = failure.split_once("rdb-check ") {
-        std::fs::remove_file(path.trim_end()).expect("the history is where the failure says");
+        // Controls that are tried at once with the same case have one file between them.
+        drop(std::fs::remove_file(path.trim_end()));
     }
 }
 
