@@ -8,10 +8,13 @@ mod intake;
 mod judge;
 mod line;
 mod meter;
+mod once;
+mod pending;
 mod queue;
 mod restore;
 mod row;
 mod scanner;
+mod sessions;
 mod time;
 
 use std::num::NonZeroU64;
@@ -27,11 +30,12 @@ use tokio::task::{JoinError, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use self::committer::Committer;
-use self::expiry::Outlook;
+use self::expiry::{Expiry, Outlook};
 use self::gate::Gate;
 use self::line::VersionLine;
 use self::meter::Meter;
-use self::queue::{Queue, Request};
+use self::queue::{Queue, Request, Task, Write};
+use self::sessions::{CALL_BYTES, Call, Sessions, Stamped, whole_millis};
 use self::time::EngineTime;
 use crate::{
     Batch, Cached, Capabilities, Clock, Commit, Condition, Durability, Engine, EngineInfo, EntryStream,
@@ -80,6 +84,7 @@ impl LocalOptions {
             ("max_scans", limits.max_scans, 1),
             ("max_queued_writes", limits.max_queued_writes, 1),
             ("max_batch_len", limits.max_batch_len, 1),
+            ("session_window", limits.session_window, 1),
             // One longest key and value have to fit.
             ("max_batch_bytes", limits.max_batch_bytes, limits.max_value_bytes.saturating_add(MAX_KEY_BYTES)),
             ("max_queued_bytes", limits.max_queued_bytes, limits.max_batch_bytes),
@@ -183,10 +188,16 @@ impl<S: Store> Local<S> {
         options.check(store_info.best_durability)?;
         restore::recover(&store)?;
         let line = VersionLine::open(&store, &*clock)?;
+        let sessions = Sessions::open(&store, &options.limits, line.life, clock.monotonic())?;
         let info = EngineInfo {
             name: store_info.name.to_owned(),
             format: store_info.format,
-            capabilities: Capabilities { expiry: true, restore: true, ..Capabilities::default() },
+            capabilities: Capabilities {
+                expiry: true,
+                sessions: true,
+                restore: true,
+                ..Capabilities::default()
+            },
             best_durability: store_info.best_durability,
             default_durability: options.default_durability.unwrap_or(store_info.best_durability),
             limits: options.limits,
@@ -197,14 +208,17 @@ impl<S: Store> Local<S> {
         let meter = Arc::new(Meter::default());
         meter.writes.advanced(line.last);
         let time = Arc::clone(&line.time);
-        let mut committer = Committer::new(
-            Arc::clone(&home),
-            Arc::clone(&queue),
-            Arc::clone(&clock),
-            Arc::clone(&meter),
+        let mut committer = Committer {
+            home: Arc::clone(&home),
+            queue: Arc::clone(&queue),
+            clock: Arc::clone(&clock),
+            meter: Arc::clone(&meter),
             line,
-            options.max_group_bytes,
-        );
+            expiry: Expiry::unknown(),
+            sessions,
+            default_durability: info.default_durability,
+            max_group_bytes: options.max_group_bytes,
+        };
         // Before the first answer (C15).
         committer.catch_up()?;
         if let Some(failure) = committer.expiry.take_failure() {
@@ -323,9 +337,6 @@ impl<S: Store> Local<S> {
                     .with("most_ms", MAX_TTL.as_millis()));
             }
         }
-        if options.stamp.is_some() {
-            return Err(self.unsupported("engine has no sessions"));
-        }
         if options.wait.is_some() {
             return Err(self.unsupported("engine has no writes that wait for their conditions"));
         }
@@ -335,6 +346,22 @@ impl<S: Store> Local<S> {
                 .with("best", self.info.best_durability));
         }
         Ok(())
+    }
+
+    fn push(&self, task: Task, bytes: usize) -> Result<()> {
+        let pushed = self.queue.push(Request { task, bytes, queued: self.clock.monotonic() });
+        pushed.inspect_err(|error| {
+            if error.kind() == ErrorKind::Exhausted {
+                self.meter.reads.writes_refused.increment();
+            }
+        })
+    }
+
+    /// Asks the committer something, in order with the writes.
+    async fn call<T>(&self, call: impl FnOnce(oneshot::Sender<Result<T>>) -> Call) -> Result<T> {
+        let (answer, answered) = oneshot::channel();
+        self.push(Task::Session(call(answer)), CALL_BYTES)?;
+        answered.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Unknown, "the committer died")))
     }
 
     fn unsupported(&self, message: &str) -> Error {
@@ -399,19 +426,11 @@ impl<S: Store> Engine for Local<S> {
         let not_after = options.timeout.and_then(|timeout| self.clock.monotonic().checked_add(timeout));
         self.warm_up(&batch).await?;
         let (answer, answered) = oneshot::channel();
-        let pushed = self.queue.push(Request {
-            bytes: batch.size_bytes(),
-            durability: options.durability.unwrap_or(self.info.default_durability),
-            queued: self.clock.monotonic(),
-            batch,
-            not_after,
-            answer,
-        });
-        pushed.inspect_err(|error| {
-            if error.kind() == ErrorKind::Exhausted {
-                self.meter.reads.writes_refused.increment();
-            }
-        })?;
+        let bytes = batch.size_bytes();
+        let stamped = options.stamp.map(|stamp| Stamped::new(stamp, &batch));
+        let durability = options.durability.unwrap_or(self.info.default_durability);
+        let write = Write { batch, durability, not_after, stamped, answer };
+        self.push(Task::Write(write), bytes)?;
         // The committer answers every request it took, so silence means that its thread died.
         answered.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Unknown, "the committer died")))
     }
@@ -420,20 +439,28 @@ impl<S: Store> Engine for Local<S> {
         Err(self.unsupported("engine has no watch"))
     }
 
-    async fn open_session(&self, _options: SessionOptions) -> Result<Session> {
-        Err(self.unsupported("engine has no sessions"))
+    async fn open_session(&self, options: SessionOptions) -> Result<Session> {
+        let limit = self.info.limits.session_idle;
+        let idle = options.idle.unwrap_or(limit);
+        if idle.is_zero() || idle > limit {
+            return Err(Error::new(ErrorKind::InvalidArgument, "a session cannot be idle for so long")
+                .with("idle_ms", idle.as_millis())
+                .with("limit_ms", limit.as_millis()));
+        }
+        let idle = Duration::from_millis(whole_millis(idle));
+        self.call(|answer| Call::Open { idle, answer }).await
     }
 
-    async fn resume_session(&self, _id: NonZeroU64) -> Result<Option<Session>> {
-        Err(self.unsupported("engine has no sessions"))
+    async fn resume_session(&self, id: NonZeroU64) -> Result<Option<Session>> {
+        self.call(|answer| Call::Resume { id, answer }).await
     }
 
-    async fn end_session(&self, _id: NonZeroU64) -> Result<()> {
-        Err(self.unsupported("engine has no sessions"))
+    async fn end_session(&self, id: NonZeroU64) -> Result<()> {
+        self.call(|answer| Call::End { id, answer }).await
     }
 
-    async fn settle(&self, _stamp: Stamp) -> Result<Option<Outcome>> {
-        Err(self.unsupported("engine has no sessions"))
+    async fn settle(&self, stamp: Stamp) -> Result<Option<Outcome>> {
+        self.call(|answer| Call::Settle { stamp, answer }).await
     }
 
     async fn time(&self) -> Result<SystemTime> {

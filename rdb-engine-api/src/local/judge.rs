@@ -218,7 +218,8 @@ impl<'s, S: Store> GroupView<'s, S> {
         Ok((previous, stored))
     }
 
-    fn current(&self, key: &Key) -> Result<Option<Record>> {
+    /// The record under a key in this view.
+    pub(super) fn current(&self, key: &Key) -> Result<Option<Record>> {
         if let Some(changed) = self.changed.get(key) {
             return Ok(changed.record.clone());
         }

@@ -29,6 +29,7 @@ impl Counter {
 pub(super) struct Meter {
     pub(super) reads: ReadMeter,
     pub(super) writes: WriteMeter,
+    pub(super) sessions: SessionMeter,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +42,49 @@ pub(super) struct ReadMeter {
     pub(super) scans: Counter,
     pub(super) scans_refused: Counter,
     pub(super) writes_refused: Counter,
+}
+
+/// Counted by the committer alone.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct SessionMeter {
+    open: AtomicU64,
+    idle: AtomicU64,
+    pub(super) again: Counter,
+    pub(super) stale: Counter,
+}
+
+impl SessionMeter {
+    /// So many sessions are open.
+    pub(super) fn opened(&self, count: usize) {
+        self.open.store(count as u64, Ordering::Relaxed);
+    }
+
+    /// So many were ended for their idleness.
+    pub(super) fn ended_idle(&self, count: usize) {
+        self.idle.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    fn metrics(&self, metrics: &mut Vec<Metric>) {
+        metrics.extend([
+            Metric::gauge("sessions", "Sessions open now", self.open.load(Ordering::Relaxed) as f64),
+            Metric::counter(
+                "sessions_idle",
+                "Sessions ended because they were idle for too long",
+                self.idle.load(Ordering::Relaxed),
+            ),
+            Metric::counter(
+                "session_writes_again",
+                "Writes of sessions that had arrived before and were told their first outcome",
+                self.again.get(),
+            ),
+            Metric::counter(
+                "session_writes_stale",
+                "Writes of sessions refused because they were sent to an earlier life of the engine",
+                self.stale.get(),
+            ),
+        ]);
+    }
 }
 
 #[derive(Debug)]
@@ -218,6 +262,7 @@ impl<S: Store> Local<S> {
         let mut metrics = Vec::with_capacity(64);
         self.meter.reads.metrics(&mut metrics);
         self.meter.writes.metrics(&mut metrics);
+        self.meter.sessions.metrics(&mut metrics);
         let limits = &self.info.limits;
         let taken = |limit: usize, free: usize| limit.saturating_sub(free) as f64;
         let queue = self.queue.level();
@@ -272,6 +317,7 @@ impl<S: Store> Local<S> {
                 MetricValue::Gauge(self.expiry.lag(self.time.now(&*self.clock)) as f64 / 1e3),
             )
             .in_unit(MetricUnit::Seconds),
+            Metric::gauge("sessions_limit", "The most sessions open at once", limits.max_sessions as f64),
             Metric::gauge("scans_open_limit", "The most scans open at once", limits.max_scans as f64),
         ]);
         if let Some(home) = &*self.home.load() {
