@@ -49,6 +49,7 @@ mod method;
 mod metrics;
 mod node;
 mod node_service;
+mod open;
 mod ops;
 mod outgoing;
 mod process_metrics;
@@ -64,6 +65,7 @@ mod state;
 mod systemd;
 mod tls;
 mod transport;
+mod watch;
 
 pub use config::NodeConfig;
 pub use descriptors::raise_descriptor_limit;

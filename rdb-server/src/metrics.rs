@@ -104,6 +104,7 @@ pub(crate) struct Metrics {
     /// By method and outcome.
     seconds: Vec<[Histogram; Ending::OUTCOMES.len()]>,
     pub(crate) in_flight: Gauge,
+    pub(crate) waiting: Gauge,
     pub(crate) in_flight_bytes: Gauge,
     pub(crate) unsent_bytes: Gauge,
     pub(crate) connections: Gauge,
@@ -154,7 +155,9 @@ impl Metrics {
             registry.register(name, help, gauge.clone());
             gauge
         };
-        let in_flight = gauge("requests_in_flight", "Requests being received or worked on, streams included");
+        let in_flight = gauge("requests_in_flight", "Requests being received or worked on, scans included");
+        let waiting =
+            gauge("requests_waiting", "Requests that wait for what others do, and take no place in flight");
         let in_flight_bytes = gauge("request_bytes_in_flight", "Bytes received of the requests in flight");
         let unsent_bytes = gauge("answer_bytes_unsent", "Bytes of answers that clients have not taken yet");
         let connections = gauge("connections_open", "Connections to the gRPC address");
@@ -189,6 +192,7 @@ impl Metrics {
             requests,
             seconds,
             in_flight,
+            waiting,
             in_flight_bytes,
             unsent_bytes,
             connections,

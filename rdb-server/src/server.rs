@@ -291,10 +291,7 @@ impl Server {
         };
         let drained = timeout_at(start + total * 7 / 10, drained).await;
         if drained.is_err() {
-            tracing::warn!(
-                requests = self.state.metrics.in_flight.get(),
-                "ending requests that take too long"
-            );
+            tracing::warn!(requests = self.state.open_requests(), "ending requests that take too long");
         }
         self.state.ending.cancel();
         // Also where all was drained: what came in last is still told how it ended.
