@@ -328,12 +328,14 @@ impl Admission {
 impl Drop for Admission {
     fn drop(&mut self) {
         let ending = self.ending.get().copied().unwrap_or(Ending::Cancelled);
-        self.state.metrics.ended(self.method, ending, self.started.elapsed());
+        let (method, after) = (self.method, self.started.elapsed());
         self.span.record("outcome", ending.name());
         self.state.let_go(*self.held_bytes.get_mut());
         if *self.waits.get_mut() {
+            self.state.metrics.ended_waiting(method, ending, after);
             self.state.end_to_wait();
         } else {
+            self.state.metrics.ended(method, ending, after);
             self.state.leave();
         }
     }

@@ -37,7 +37,9 @@ impl Ending {
     }
 
     /// For the label `outcome` of latencies, which are too many series to be told apart by code.
-    const OUTCOMES: [&str; 3] = ["ok", "failed", "cancelled"];
+    const OUTCOMES: [&str; 4] = ["ok", "failed", "cancelled", "waited"];
+    /// Of what waited for others, however it ended: it says nothing about how fast the node is.
+    const WAITED: usize = 3;
 
     const fn outcome(self) -> usize {
         match self {
@@ -212,6 +214,12 @@ impl Metrics {
     pub(crate) fn ended(&self, method: usize, ending: Ending, after: Duration) {
         self.requests[method][ending.place()].inc();
         self.seconds[method][ending.outcome()].observe(after.as_secs_f64());
+    }
+
+    /// Counts a request that waited for others.
+    pub(crate) fn ended_waiting(&self, method: usize, ending: Ending, after: Duration) {
+        self.requests[method][ending.place()].inc();
+        self.seconds[method][Ending::WAITED].observe(after.as_secs_f64());
     }
 
     /// Counts something that there was no room for.

@@ -29,7 +29,11 @@ impl Watches {
         let watches = Self::default();
         registry.register("watches_open", "Watches being delivered", watches.open.clone());
         registry.register("watch_commits", "Commits delivered to watches", watches.commits.clone());
-        registry.register("watch_messages", "Messages that they were in", watches.messages.clone());
+        registry.register(
+            "watch_messages",
+            "Messages sent to watches after their first, progress included",
+            watches.messages.clone(),
+        );
         watches
     }
 }
