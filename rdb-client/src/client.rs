@@ -302,7 +302,13 @@ impl Engine for Client {
         let waits = Waits::of(&options);
         let deadline = Deadline::after(self.timeout.saturating_add(waits.for_conditions()));
         let numbered = self.shared.sessions.as_ref().filter(|_| options.stamp.is_none());
-        let message = v1::WriteRequest::from((batch, options));
+        let mut message = v1::WriteRequest::from((batch, options));
+        if numbered.is_some() {
+            // The longest there is: each attempt has another.
+            let stamp =
+                v1::Stamp { session: u64::MAX, sequence: u64::MAX, life: u64::MAX, acknowledged: u64::MAX };
+            message.options.get_or_insert_default().stamp = Some(stamp);
+        }
         self.check_size(&message)?;
         if let Some(sessions) = numbered {
             // The connection is its own: `close` waits until it knows what became of it.
