@@ -93,23 +93,30 @@ mod endpoint;
 mod flight;
 mod handshake;
 mod node;
+mod once;
 mod pd;
 mod request;
 mod restore;
 mod retry;
 mod scan;
+mod snapshot;
 mod stream;
+mod subscription;
 mod timestamp;
 mod tls;
+mod waits;
+mod watch;
 mod wire;
 
 pub use builder::ClientBuilder;
 pub use client::Client;
 pub use node::{Health, NodeState, NodeStatus};
+pub use once::WriteId;
 pub use pd::{
     Location, Pd, PdBuilder, Registration, Store, StoreActivity, StoreIdentity, StoreInfo, StoreState,
 };
 pub use retry::RetryPolicy;
+pub use snapshot::{Change, SnapshotEvent, SnapshotStream};
 pub use timestamp::{Timestamp, Timestamps};
 pub use tls::{Pem, TlsConfig};
 
