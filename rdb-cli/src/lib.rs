@@ -4,6 +4,7 @@
 //! `rdb --help` lists them.
 
 mod args;
+mod changes;
 mod command;
 mod connection;
 mod count;
@@ -58,6 +59,10 @@ async fn run(args: Args) -> Result<(), Failure> {
         Command::Delete(delete) => command::delete(&connection.client().await?, delete, out).await?,
         Command::Cas(cas) => command::cas(&connection.client().await?, cas, out).await?,
         Command::Scan(scan) => command::scan(&connection.client().await?, &scan, out).await?,
+        Command::Ttl(ttl) => command::ttl(&connection.client().await?, &ttl, out).await?,
+        Command::Watch(watch) => {
+            return command::watch(Arc::new(connection.client().await?), watch, output).await;
+        }
         Command::Import(import) => {
             command::import(Arc::new(connection.client().await?), import, out).await?;
         }

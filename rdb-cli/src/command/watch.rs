@@ -1,0 +1,131 @@
+use std::sync::Arc;
+
+use futures::TryStreamExt as _;
+use parking_lot::Mutex;
+use rdb_client::{Engine, Error, ErrorKind, Scan, Version, View, Watch, WatchEvent};
+use tokio::time::sleep;
+
+use super::whole::until;
+use crate::args;
+use crate::changes::Changes;
+use crate::failure::{Exit, Failure};
+use crate::output::Output;
+use crate::signals::{self, Signals};
+
+/// The version up to which everything was shown, once there is one.
+type Shown = Arc<Mutex<Option<Version>>>;
+
+/// What ends a watch that goes on.
+enum Stop {
+    Signal(Exit),
+    TimeIsOver,
+}
+
+/// Shows what is committed, until the time or the number asked for, or a signal.
+pub(crate) async fn watch(engine: Arc<dyn Engine>, args: args::Watch, out: Output) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    let (time, shown) = (args.time, Shown::default());
+    let changes = Changes::new(out, args.previous);
+    let work = show(engine, args, changes, Arc::clone(&shown));
+    let stop = async {
+        let time_is_over = async {
+            match time {
+                Some(time) => sleep(time).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            exit = signals.next() => Stop::Signal(exit),
+            () = time_is_over => Stop::TimeIsOver,
+        }
+    };
+    match until(stop, "watch", work).await {
+        Ok(done) => done,
+        Err(Stop::TimeIsOver) => Ok(()),
+        Err(Stop::Signal(exit)) => {
+            let mut message = signals::name(exit).to_owned();
+            if let Some(version) = *shown.lock() {
+                message = format!("{message}; --after {version} goes on from here");
+            }
+            Err(Failure::new(exit, message))
+        }
+    }
+}
+
+/// Shows what the watch delivers, until so many commits have come.
+async fn show(
+    engine: Arc<dyn Engine>,
+    args: args::Watch,
+    mut changes: Changes,
+    shown: Shown,
+) -> Result<(), Failure> {
+    let mut watch = Watch::new(args.keys());
+    watch.previous = args.previous;
+    watch.progress = args.progress.unwrap_or(Watch::PROGRESS);
+    watch.after = match args.snapshot {
+        true => Some(snapshot(&*engine, &args, &mut changes).await?),
+        false => args.after,
+    };
+    let View { version, mut data } = engine.watch(watch).await.map_err(|error| ended(error, None))?;
+    *shown.lock() = Some(version);
+    match args.progress {
+        Some(_) => changes.progress(version)?,
+        None => changes.note(&format!("watching after version {version}"))?,
+    }
+    let mut commits = 0;
+    loop {
+        let next = data.try_next().await.map_err(|error| ended(error, *shown.lock()))?;
+        let Some(event) = next else {
+            return Err(ended(Error::new(ErrorKind::Internal, "watch has no end"), *shown.lock()));
+        };
+        match &event {
+            WatchEvent::Commit(commit) => {
+                changes.commit(commit)?;
+                commits += 1;
+            }
+            WatchEvent::Progress(version) if args.progress.is_some() => changes.progress(*version)?,
+            _ => {}
+        }
+        *shown.lock() = Some(event.version());
+        if args.limit == Some(commits) {
+            return Ok(());
+        }
+    }
+}
+
+/// Shows the records as they are, and returns the version after which to watch.
+async fn snapshot(
+    engine: &dyn Engine,
+    args: &args::Watch,
+    changes: &mut Changes,
+) -> Result<Version, Failure> {
+    let mut view = engine.scan(Scan::new(args.keys())).await?;
+    let mut count = 0;
+    while let Some(entries) = view.data.try_next().await? {
+        count += entries.len() as u64;
+        changes.records(&entries)?;
+    }
+    changes.snapshot(view.version, count)?;
+    Ok(view.version)
+}
+
+/// Says, besides why the watch ended, how to go on.
+fn ended(error: Error, shown: Option<Version>) -> Failure {
+    let (kind, version) = (error.kind(), error.version());
+    let failure = Failure::from(error);
+    match (kind, version) {
+        (ErrorKind::Compacted, Some(oldest)) => failure.note(&format!(
+            "the history begins after version {oldest}, and what came before it cannot be watched any more: \
+             --snapshot begins with the records as they are now, --after {oldest} with the oldest change kept"
+        )),
+        _ => match shown {
+            Some(shown) => failure.note(&format!(
+                "everything up to version {shown} was shown; --after {shown} goes on from there"
+            )),
+            None => failure,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;
