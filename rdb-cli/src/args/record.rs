@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use clap::ArgGroup;
+use clap::{ArgAction, ArgGroup};
 use rdb_client::{Durability, Key, Version};
 
 use super::parse::{durability, key, ttl, value, version};
@@ -129,4 +129,9 @@ pub(crate) struct Write {
     /// gone with the process (volatile), survives the process (process), or on stable storage (synced)
     #[arg(long, value_name = "LEVEL", value_parser = durability())]
     pub(crate) durability: Option<Durability>,
+
+    /// Whether the write is numbered, so that it takes effect once however often it has to be sent; false
+    /// sends it once, and an answer that is lost leaves its outcome unknown
+    #[arg(long, value_name = "YES", default_value_t = true, action = ArgAction::Set)]
+    pub(crate) exactly_once: bool,
 }
