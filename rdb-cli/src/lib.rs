@@ -122,3 +122,8 @@ async fn end(client: &Client, done: Result<(), Failure>, out: &mut Output) -> Re
     let _ = client.close().await;
     done.and(shown)
 }
+
+/// Compiles what the guide shows.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide.md")]
+mod guide {}
