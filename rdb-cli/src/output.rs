@@ -236,3 +236,6 @@ pub(crate) fn expires_at_ms(record: &Record) -> Option<u64> {
 pub(crate) fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,25 +1,9 @@
-use std::io::{self, Write};
-use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use parking_lot::Mutex;
 use rdb_client::{Bytes, Key, Record};
 
 use super::*;
-
-/// Standard output, to be looked at.
-#[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+use crate::output::tests::Sink;
 
 fn version(number: u64) -> Version {
     Version::new(number).unwrap()
@@ -59,8 +43,7 @@ fn shown(print: Print, previous: bool) -> String {
     changes.commit(&first).unwrap();
     changes.commit(&second).unwrap();
     changes.progress(version(12)).unwrap();
-    let bytes = sink.0.lock().clone();
-    String::from_utf8_lossy(&bytes).into_owned()
+    sink.text()
 }
 
 #[test]
@@ -142,8 +125,8 @@ fn a_commit_is_written_out_at_once() {
     let sink = Sink::default();
     let mut changes = Changes::new(Output::new(Print::Raw, Box::new(sink.clone())), false);
     changes.progress(version(1)).unwrap();
-    assert_eq!(*sink.0.lock(), b"1\tprogress\n");
+    assert_eq!(sink.text(), "1\tprogress\n");
     let commit = CommittedBatch::new(version(2), Cause::Write, vec![op(b"k", None, Previous::NotAsked)]);
     changes.commit(&commit).unwrap();
-    assert!(sink.0.lock().ends_with(b"2\twrite\tdelete\tk\t\n"));
+    assert!(sink.text().ends_with("2\twrite\tdelete\tk\t\n"));
 }

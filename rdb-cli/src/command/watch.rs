@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use futures::TryStreamExt as _;
 use parking_lot::Mutex;
-use rdb_client::{Engine, Error, ErrorKind, Scan, Version, View, Watch, WatchEvent};
+use rdb_client::{Engine, Error, ErrorKind, Scan, Version, View, Watch, WatchEvent, WatchStream};
 use tokio::time::sleep;
 
 use super::whole::until;
@@ -66,17 +66,30 @@ async fn show(
         true => Some(snapshot(&*engine, &args, &mut changes).await?),
         false => args.after,
     };
-    let View { version, mut data } = engine.watch(watch).await.map_err(|error| ended(error, None))?;
+    let View { version, data } = engine.watch(watch).await.map_err(|error| ended(error, None))?;
     *shown.lock() = Some(version);
     match args.progress {
         Some(_) => changes.progress(version)?,
         None => changes.note(&format!("watching after version {version}"))?,
     }
+    follow(data, &args, &mut changes, &shown).await
+}
+
+/// Shows what comes, until so many commits have come.
+async fn follow(
+    mut events: WatchStream,
+    args: &args::Watch,
+    changes: &mut Changes,
+    shown: &Shown,
+) -> Result<(), Failure> {
     let mut commits = 0;
     loop {
-        let next = data.try_next().await.map_err(|error| ended(error, *shown.lock()))?;
+        let next = events.try_next().await.map_err(|error| ended(error, *shown.lock()))?;
         let Some(event) = next else {
-            return Err(ended(Error::new(ErrorKind::Internal, "watch has no end"), *shown.lock()));
+            return Err(ended(
+                Error::new(ErrorKind::Internal, "watch ended without an error"),
+                *shown.lock(),
+            ));
         };
         match &event {
             WatchEvent::Commit(commit) => {
