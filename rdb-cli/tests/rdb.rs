@@ -4,6 +4,7 @@
 
 mod backup;
 mod cluster;
+mod lives;
 mod messages;
 mod moves;
 mod shell;
