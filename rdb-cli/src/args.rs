@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use rdb_client::Watch as Subscription;
 
 use crate::command::{Completions, Manual, Ping, Tso};
 use crate::connection::Connection;
@@ -139,6 +140,12 @@ impl Command {
             Self::Export(export) => export.format().map(drop),
             Self::Cas(cas) if cas.new == Some(Value::Stdin) && cas.expect == Some(Value::Stdin) => {
                 let message = "standard input can be the new value or the expected one, not both";
+                Err(Failure::new(Exit::Usage, message))
+            }
+            Self::Watch(watch)
+                if watch.snapshot && watch.progress.is_some_and(|every| every != Subscription::PROGRESS) =>
+            {
+                let message = "--progress has a time of its own with --snapshot; give it none";
                 Err(Failure::new(Exit::Usage, message))
             }
             _ => Ok(()),

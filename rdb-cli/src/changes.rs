@@ -1,4 +1,4 @@
-use rdb_client::{Cause, CommittedBatch, CommittedOp, Entry, Previous, Version};
+use rdb_client::{Cause, CommittedBatch, CommittedOp, Key, Previous, Record, Version};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -42,33 +42,31 @@ impl Changes {
         Self { out, previous, key_width: None }
     }
 
-    /// Shows records that were there before the watch began.
-    pub(crate) fn records(&mut self, entries: &[Entry]) -> Result<(), Failure> {
-        for entry in entries {
-            let Some(record) = &entry.record else { continue };
-            let version = record.version.to_string();
+    /// Shows records that are there, and keys that are gone, since what was shown before.
+    pub(crate) fn difference<'a>(
+        &mut self,
+        changes: impl Iterator<Item = (&'a Key, Option<&'a Record>)>,
+    ) -> Result<(), Failure> {
+        for (key, record) in changes {
+            let event = if record.is_some() { "record" } else { "gone" };
+            let version = record.map(|record| record.version.to_string()).unwrap_or_default();
+            let value = record.map_or(&b""[..], |record| &record.value);
             match self.out.print {
-                Print::Json => {
-                    self.out.json(&JsonRecord { event: "record", entry: JsonEntry::from(entry) })?;
+                Print::Json => self.out.json(&JsonRecord { event, entry: JsonEntry::new(key, record) })?,
+                Print::Raw => {
+                    let fields = [version.as_bytes(), b"snapshot", event.as_bytes(), key.as_bytes(), value];
+                    self.out.fields(&fields)?;
                 }
-                Print::Raw => self.out.fields(&[
-                    version.as_bytes(),
-                    b"snapshot",
-                    b"record",
-                    entry.key.as_bytes(),
-                    &record.value,
-                ])?,
                 Print::Table => {
-                    let key = escape(entry.key.as_bytes());
-                    self.row(&version, "", "record", &key, &escape_cut(&record.value, ""))?;
+                    self.row(&version, "", event, &escape(key.as_bytes()), &escape_cut(value, ""))?;
                 }
             }
         }
         self.out.finish()
     }
 
-    /// Says that all records were shown, as of this version: what comes now are changes.
-    pub(crate) fn snapshot(&mut self, version: Version, records: u64) -> Result<(), Failure> {
+    /// Says that so many records were shown, and that all is as of this version now.
+    pub(crate) fn complete(&mut self, version: Version, records: usize) -> Result<(), Failure> {
         match self.out.print {
             Print::Json => self.out.json(&json!({
                 "event": "snapshot", "version": version.get(), "records": records

@@ -14,6 +14,7 @@ mod escape;
 mod failure;
 mod format;
 mod lines;
+mod notices;
 mod output;
 mod people;
 mod progress;
@@ -74,7 +75,7 @@ async fn run(args: Args) -> Result<(), Failure> {
         Command::Scan(scan) => command::scan(&connection.client().await?, &scan, out).await?,
         Command::Ttl(ttl) => command::ttl(&connection.client().await?, &ttl, out).await?,
         Command::Watch(watch) => {
-            return command::watch(Arc::new(connection.client().await?), watch, output).await;
+            return command::watch(connection.client().await?, watch, output).await;
         }
         Command::Import(import) => {
             let client = Arc::new(writer(connection, &import.write).await?);

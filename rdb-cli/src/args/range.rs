@@ -72,8 +72,8 @@ pub(crate) struct Scan {
 /// came later, as long as the node's history reaches back so far.
 ///
 /// As json, one object a line, each with an event: put and delete are changes (with cause, and change and
-/// changes, their number and count in the commit), record a record of --snapshot, snapshot its end, progress
-/// a mark of --progress. Raw: version, cause, put or delete, key, value, and with --previous absent, record
+/// changes, their number and count in the commit), record and gone are what --snapshot finds, snapshot is its
+/// end, progress a mark of --progress. Raw: version, cause, put or delete, key, value, and with --previous absent, record
 /// or omitted, and the value, separated by TABs, with no escapes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -95,8 +95,9 @@ pub(crate) struct Watch {
     #[arg(long, value_name = "VERSION", value_parser = point, conflicts_with = "snapshot")]
     pub(crate) after: Option<Version>,
 
-    /// Show the records that are there first, then what changes
-    #[arg(long)]
+    /// Show the records that are there first, then what changes; and where the history does not reach back to
+    /// go on, what has become different
+    #[arg(long, conflicts_with = "previous")]
     pub(crate) snapshot: bool,
 
     /// Show what was there before each change, too

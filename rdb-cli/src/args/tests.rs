@@ -115,6 +115,7 @@ fn a_watch_is_of_a_key_or_a_range_from_one_place_on() {
         ("rdb watch k --to p", ErrorKind::ArgumentConflict),
         ("rdb watch --prefix p --from a", ErrorKind::ArgumentConflict),
         ("rdb watch --after 7 --snapshot", ErrorKind::ArgumentConflict),
+        ("rdb watch --snapshot --previous", ErrorKind::ArgumentConflict),
         ("rdb watch --after 0", ErrorKind::ValueValidation),
         ("rdb watch --limit 0", ErrorKind::ValueValidation),
         ("rdb watch --progress=2d", ErrorKind::ValueValidation),

@@ -1,6 +1,6 @@
 use std::time::{Duration, UNIX_EPOCH};
 
-use rdb_client::{Bytes, Key, Record};
+use rdb_client::Bytes;
 
 use super::*;
 use crate::output::tests::Sink;
@@ -38,8 +38,9 @@ fn shown(print: Print, previous: bool) -> String {
         Cause::Expiry,
         vec![op(b"b", None, asked(Previous::Record(record(b"two", 7))))],
     );
-    changes.records(&[Entry::new(Key::new("b").unwrap(), Some(record(b"old", 3)))]).unwrap();
-    changes.snapshot(version(5), 1).unwrap();
+    let (here, gone, old) = (Key::new("b").unwrap(), Key::new("d").unwrap(), record(b"old", 3));
+    changes.difference([(&here, Some(&old)), (&gone, None)].into_iter()).unwrap();
+    changes.complete(version(5), 2).unwrap();
     changes.commit(&first).unwrap();
     changes.commit(&second).unwrap();
     changes.progress(version(12)).unwrap();
@@ -50,7 +51,8 @@ fn shown(print: Print, previous: bool) -> String {
 fn a_change_is_an_object_that_says_which_of_its_commit_it_is() {
     let lines = [
         r#"{"event":"record","key":"b","value":"old","version":3}"#,
-        r#"{"event":"snapshot","records":1,"version":5}"#,
+        r#"{"event":"gone","key":"d"}"#,
+        r#"{"event":"snapshot","records":2,"version":5}"#,
         r#"{"event":"put","version":7,"cause":"write","change":1,"changes":3,"key":"a","value":"one"}"#,
         r#"{"event":"put","version":7,"cause":"write","change":2,"changes":3,"key":"b","value":"two","expires_at_ms":1500}"#,
         r#"{"event":"delete","version":7,"cause":"write","change":3,"changes":3,"key_base64":"Y/8="}"#,
@@ -71,6 +73,7 @@ fn what_was_there_before_is_an_object_or_null() {
     let expected = [
         None,
         None,
+        None,
         Some(Value::Null),
         Some(json!({ "value": "old", "version": 3 })),
         Some(json!({ "omitted": true })),
@@ -84,6 +87,7 @@ fn what_was_there_before_is_an_object_or_null() {
 fn raw_lines_have_the_same_fields_whatever_changed() {
     let lines = [
         "3\tsnapshot\trecord\tb\told",
+        "\tsnapshot\tgone\td\t",
         "5\tsnapshot",
         "7\twrite\tput\ta\tone",
         "7\twrite\tput\tb\ttwo",
@@ -100,7 +104,7 @@ fn raw_lines_have_the_same_fields_whatever_changed() {
         "7\twrite\tdelete\tc\u{fffd}\t\tomitted\t",
         "9\texpiry\tdelete\tb\t\trecord\ttwo",
     ];
-    assert_eq!(lines[2..6], expected);
+    assert_eq!(lines[3..7], expected);
 }
 
 #[test]
@@ -110,6 +114,7 @@ fn a_table_shows_a_commit_under_one_version() {
     let expected = [
         "         VERSION  CAUSE   CHANGE    KEY               VALUE",
         "               3          record    b                 old",
+        "                          gone      d",
         "               5          snapshot",
         "               7  write   put       a                 one  (was absent)",
         "                          put       b                 two  (was: old)",

@@ -1,14 +1,16 @@
+use std::mem;
 use std::sync::Arc;
 
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use parking_lot::Mutex;
-use rdb_client::{Engine, Error, ErrorKind, Scan, Version, View, Watch, WatchEvent, WatchStream};
+use rdb_client::{Client, Error, ErrorKind, SnapshotEvent, SnapshotStream, Version, View, Watch, WatchEvent};
 use tokio::time::sleep;
 
 use super::whole::until;
 use crate::args;
 use crate::changes::Changes;
 use crate::failure::{Exit, Failure};
+use crate::notices;
 use crate::output::Output;
 use crate::signals::{self, Signals};
 
@@ -22,11 +24,12 @@ enum Stop {
 }
 
 /// Shows what is committed, until the time or the number asked for, or a signal.
-pub(crate) async fn watch(engine: Arc<dyn Engine>, args: args::Watch, out: Output) -> Result<(), Failure> {
+pub(crate) async fn watch(client: Client, args: args::Watch, out: Output) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
+    notices::to_standard_error();
     let (time, shown) = (args.time, Shown::default());
     let changes = Changes::new(out, args.previous);
-    let work = show(engine, args, changes, Arc::clone(&shown));
+    let work = show(client, args, changes, Arc::clone(&shown));
     let stop = async {
         let time_is_over = async {
             match time {
@@ -53,36 +56,36 @@ pub(crate) async fn watch(engine: Arc<dyn Engine>, args: args::Watch, out: Outpu
 }
 
 /// Shows what the watch delivers, until so many commits have come.
-async fn show(
-    engine: Arc<dyn Engine>,
-    args: args::Watch,
-    mut changes: Changes,
-    shown: Shown,
-) -> Result<(), Failure> {
+async fn show(client: Client, args: args::Watch, mut changes: Changes, shown: Shown) -> Result<(), Failure> {
+    if args.snapshot {
+        let events = client.watch_from_snapshot(args.keys()).await?;
+        return follow(events, &args, &mut changes, &shown).await;
+    }
     let mut watch = Watch::new(args.keys());
+    watch.after = args.after;
     watch.previous = args.previous;
     watch.progress = args.progress.unwrap_or(Watch::PROGRESS);
-    watch.after = match args.snapshot {
-        true => Some(snapshot(&*engine, &args, &mut changes).await?),
-        false => args.after,
-    };
-    let View { version, data } = engine.watch(watch).await.map_err(|error| ended(error, None))?;
+    let View { version, data } = client.subscribe(watch).await.map_err(|error| ended(error, None))?;
     *shown.lock() = Some(version);
     match args.progress {
         Some(_) => changes.progress(version)?,
         None => changes.note(&format!("watching after version {version}"))?,
     }
-    follow(data, &args, &mut changes, &shown).await
+    let events = data.map_ok(|event| match event {
+        WatchEvent::Commit(commit) => SnapshotEvent::Commit(commit),
+        event => SnapshotEvent::Progress(event.version()),
+    });
+    follow(events.boxed(), &args, &mut changes, &shown).await
 }
 
 /// Shows what comes, until so many commits have come.
 async fn follow(
-    mut events: WatchStream,
+    mut events: SnapshotStream,
     args: &args::Watch,
     changes: &mut Changes,
     shown: &Shown,
 ) -> Result<(), Failure> {
-    let mut commits = 0;
+    let (mut commits, mut records) = (0, 0);
     loop {
         let next = events.try_next().await.map_err(|error| ended(error, *shown.lock()))?;
         let Some(event) = next else {
@@ -91,35 +94,34 @@ async fn follow(
                 *shown.lock(),
             ));
         };
-        match &event {
-            WatchEvent::Commit(commit) => {
-                changes.commit(commit)?;
-                commits += 1;
+        let version = match event {
+            SnapshotEvent::Difference(difference) => {
+                records += difference.len();
+                changes.difference(difference.iter().map(|change| (&change.key, change.record.as_ref())))?;
+                continue;
             }
-            WatchEvent::Progress(version) if args.progress.is_some() => changes.progress(*version)?,
-            _ => {}
-        }
-        *shown.lock() = Some(event.version());
+            SnapshotEvent::Complete(version) => {
+                changes.complete(version, mem::take(&mut records))?;
+                version
+            }
+            SnapshotEvent::Commit(commit) => {
+                changes.commit(&commit)?;
+                commits += 1;
+                commit.version
+            }
+            SnapshotEvent::Progress(version) => {
+                if args.progress.is_some() {
+                    changes.progress(version)?;
+                }
+                version
+            }
+            _ => continue,
+        };
+        *shown.lock() = Some(version);
         if args.limit == Some(commits) {
             return Ok(());
         }
     }
-}
-
-/// Shows the records as they are, and returns the version after which to watch.
-async fn snapshot(
-    engine: &dyn Engine,
-    args: &args::Watch,
-    changes: &mut Changes,
-) -> Result<Version, Failure> {
-    let mut view = engine.scan(Scan::new(args.keys())).await?;
-    let mut count = 0;
-    while let Some(entries) = view.data.try_next().await? {
-        count += entries.len() as u64;
-        changes.records(&entries)?;
-    }
-    changes.snapshot(view.version, count)?;
-    Ok(view.version)
 }
 
 /// Says, besides why the watch ended, how to go on.

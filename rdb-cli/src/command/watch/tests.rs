@@ -34,7 +34,7 @@ fn a_watch_that_fell_behind_says_where_to_go_on() {
 /// Follows these events, and returns how it ended, what was shown, and up to which version.
 async fn followed(
     line: &str,
-    events: Vec<Result<WatchEvent, Error>>,
+    events: Vec<Result<SnapshotEvent, Error>>,
 ) -> (Result<(), Failure>, String, Option<Version>) {
     let args = match Args::try_parse_from(line.split(' ')).unwrap().command {
         Command::Watch(args) => args,
@@ -48,13 +48,13 @@ async fn followed(
     (done, sink.text(), version)
 }
 
-fn commit(number: u64) -> WatchEvent {
+fn commit(number: u64) -> SnapshotEvent {
     let op = CommittedOp::new(Key::new("k").unwrap(), None, Previous::NotAsked);
-    WatchEvent::Commit(CommittedBatch::new(version(number), Cause::Write, vec![op]))
+    SnapshotEvent::Commit(CommittedBatch::new(version(number), Cause::Write, vec![op]))
 }
 
-fn progress(number: u64) -> WatchEvent {
-    WatchEvent::Progress(version(number))
+fn progress(number: u64) -> SnapshotEvent {
+    SnapshotEvent::Progress(version(number))
 }
 
 #[tokio::test]
@@ -76,4 +76,13 @@ async fn what_was_shown_is_where_a_broken_watch_goes_on() {
     assert_eq!(shown, Some(version(9)));
     let failure = done.unwrap_err();
     assert!(failure.message().ends_with("--after 9 goes on from there"), "{}", failure.message());
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_complete_is_a_place_to_go_on() {
+    let away = Error::new(ErrorKind::Internal, "broken");
+    let events = vec![Ok(SnapshotEvent::Complete(version(5))), Err(away)];
+    let (done, text, shown) = followed("rdb watch --snapshot", events).await;
+    assert_eq!((text.as_str(), shown), ("5\tsnapshot\n", Some(version(5))));
+    assert!(done.unwrap_err().message().ends_with("--after 5 goes on from there"));
 }
