@@ -93,6 +93,7 @@ mod endpoint;
 mod flight;
 mod handshake;
 mod node;
+mod once;
 mod pd;
 mod request;
 mod restore;
@@ -101,11 +102,13 @@ mod scan;
 mod stream;
 mod timestamp;
 mod tls;
+mod waits;
 mod wire;
 
 pub use builder::ClientBuilder;
 pub use client::Client;
 pub use node::{Health, NodeState, NodeStatus};
+pub use once::WriteId;
 pub use pd::{
     Location, Pd, PdBuilder, Registration, Store, StoreActivity, StoreIdentity, StoreInfo, StoreState,
 };
