@@ -25,7 +25,7 @@ pub(super) const INDEX: &[u8] = b"x";
 
 /// Waits until something holds.
 pub(super) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while !holds().await {
         assert!(Instant::now() < deadline, "{what}, in vain");
         sleep(Duration::from_millis(1)).await;
@@ -282,12 +282,12 @@ async fn c15_time_never_runs_backward_and_follows_no_jump_of_the_wall_clock_whil
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn c15_an_orderly_close_keeps_the_time_that_was_told_last() {
+async fn c15_an_orderly_close_keeps_the_time_at_which_it_was() {
     let Fixture { engine, store, clock } = open();
     clock.advance(5 * SECOND);
-    let told = engine.time().await.unwrap();
     engine.close().await.unwrap();
-    assert_eq!(reopen(&store, Duration::ZERO).time().await.unwrap(), told);
+    let reopened = reopen(&store, Duration::ZERO);
+    assert_eq!(reopened.time().await.unwrap(), UNIX_EPOCH + START + 5 * SECOND);
 }
 
 #[tokio::test(flavor = "multi_thread")]
