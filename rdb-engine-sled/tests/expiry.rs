@@ -8,8 +8,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use rdb_engine_api::{
-    Batch, Engine as _, EngineExt as _, Key, Local, LocalOptions, ManualClock, Snapshot as _, Space, Span,
-    Store as _, WriteOptions,
+    Batch, Engine as _, EngineExt as _, Key, Local, LocalOptions, ManualClock, Result, Snapshot as _, Space,
+    Span, Store as _, WriteOptions,
 };
 use rdb_engine_sled::{SledConfig, SledStore};
 use tokio::time::{Instant, sleep};
@@ -38,7 +38,8 @@ fn entries(path: &Path) -> usize {
     let store = store(path);
     let snapshot = store.snapshot().unwrap();
     let index = Span { start: Bytes::from_static(b"x"), end: Some(Bytes::from_static(b"y")) };
-    snapshot.scan(Space::System, &index, false).unwrap().map(|row| row.unwrap()).count()
+    let rows: Result<Vec<_>> = snapshot.scan(Space::System, &index, false).unwrap().collect();
+    rows.unwrap().len()
 }
 
 async fn fill(engine: &Local<SledStore>) {
