@@ -1,9 +1,14 @@
 //! Exactly once (C17), as `Local` does it for every store.
 
+#[cfg(test)]
 mod bench;
+#[cfg(test)]
 mod bounds;
+#[cfg(test)]
 mod random;
+#[cfg(test)]
 mod restarts;
+#[cfg(test)]
 mod shelf;
 
 use std::sync::Arc;
