@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 
 use super::committer::{Committer, STOPPED, certain, commit};
+use super::gate::restoring;
 use super::row::checksum;
 use crate::{
     ChangeSet, Commit, Durability, Error, ErrorKind, Result, Snapshot as _, Space, Span, Store, Version,
@@ -64,6 +65,7 @@ impl<S: Store> Committer<S> {
         }
         self.home.gate.shut();
         self.queue.hold();
+        self.cancel_all(&restoring());
         let filled = self.fill(version, &mut parts);
         let (answered, ended) = match filled {
             Ok(answered) => {

@@ -1,4 +1,4 @@
-//! Exactly once (C17), as `Local` does it for every store.
+//! Exactly once (C17) and blocking writes (C20), as `Local` does it for every store.
 
 #[cfg(test)]
 mod bench;
@@ -10,6 +10,8 @@ mod random;
 mod restarts;
 #[cfg(test)]
 mod shelf;
+#[cfg(test)]
+mod waits;
 
 use std::sync::Arc;
 

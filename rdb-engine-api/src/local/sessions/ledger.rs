@@ -12,7 +12,9 @@ pub(in crate::local) enum Fate {
     Committed(Version),
     Unchanged(Version),
     Conflict(Box<Met>),
-    /// Settled before it arrived: it is never executed.
+    /// Waits for its conditions to hold (C20).
+    Parked,
+    /// Settled before it was executed: it never is.
     Never,
 }
 
@@ -142,6 +144,20 @@ impl Ledger {
             self.slots.resize_with(place + 1, || None);
         }
         self.slots[place] = Some(slot);
+    }
+
+    /// Forgets a number that has waited for its conditions.
+    pub(super) fn forget(&mut self, number: u64) {
+        if let Some(place) = self.place(number)
+            && let Some(slot) = self.slots.get_mut(place)
+        {
+            *slot = None;
+        }
+    }
+
+    /// Whether a write waits for its conditions.
+    pub(super) fn has_parked(&self) -> bool {
+        self.slots.iter().flatten().any(|slot| matches!(slot.fate, Fate::Parked))
     }
 
     /// All that is remembered.
