@@ -79,8 +79,7 @@ impl Sessions {
             let (id, idle) = rows::decode_session(&row.key, &row.value)?;
             sessions.insert(id, Ledger::new(idle.min(limits.session_idle), now, 0));
         }
-        // Backward: the newest row of a session has its floor.
-        for row in snapshot.scan(Space::System, &of_outcomes, true)? {
+        for row in snapshot.scan(Space::System, &of_outcomes, false)? {
             let row = row?;
             let (id, version, floor, done) = rows::decode_outcomes(&row.key, &row.value)?;
             match sessions.open.get_mut(&id) {

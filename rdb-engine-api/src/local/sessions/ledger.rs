@@ -99,9 +99,9 @@ impl Ledger {
         }
     }
 
-    /// Takes a stored row in; newer ones first.
+    /// Takes a stored row in.
     pub(super) fn recover(&mut self, version: Version, floor: u64, done: Vec<Done>) {
-        self.floor = self.floor.max(floor);
+        self.acknowledge(floor, drop);
         let greatest = done.iter().map(|done| done.sequence).max();
         self.rows.insert(greatest.unwrap_or_default(), version);
         for Done { sequence, digest, version } in done {
