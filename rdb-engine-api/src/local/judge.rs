@@ -27,6 +27,10 @@ pub(super) struct GroupView<'s, S> {
     commits: Vec<CommittedBatch>,
     /// Whether to look at what each change replaces, even where judging did not need to know.
     looks_back: bool,
+    /// The most bytes of records replaced by one commit that are looked at to be kept.
+    max_replaced_bytes: usize,
+    /// The bytes of those that are kept.
+    replaced_bytes: usize,
 }
 
 /// What a group has made of a key: none where it removed the record.
@@ -39,7 +43,7 @@ struct Changed {
 /// What a batch would do.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// Change these keys; the last operation of each.
+    /// Change these keys, in order; the last operation of each.
     Change(Vec<(Key, Op)>),
     /// Nothing, with all conditions holding.
     Unchanged,
@@ -48,8 +52,21 @@ pub(super) enum Verdict {
 }
 
 impl<'s, S: Store> GroupView<'s, S> {
-    pub(super) fn new(store: &'s S, version: Version, looks_back: bool) -> Self {
-        Self { store, version, changed: HashMap::new(), commits: Vec::new(), looks_back }
+    pub(super) fn new(store: &'s S, version: Version, looks_back: bool, max_replaced_bytes: usize) -> Self {
+        Self {
+            store,
+            version,
+            changed: HashMap::new(),
+            commits: Vec::new(),
+            looks_back,
+            max_replaced_bytes,
+            replaced_bytes: 0,
+        }
+    }
+
+    /// The bytes of replaced records that wait with the commits, and do not count as the requests' own.
+    pub(super) fn replaced_bytes(&self) -> usize {
+        self.replaced_bytes
     }
 
     /// The version of the view.
@@ -82,7 +99,10 @@ impl<'s, S: Store> GroupView<'s, S> {
 
     /// Makes changes part of the view, as one commit. An error leaves the view as it was.
     pub(super) fn apply(&mut self, version: Version, cause: Cause, changes: Vec<(Key, Op)>) -> Result<()> {
-        let previous = changes.iter().map(|(key, _)| self.previous(key)).collect::<Result<Vec<_>>>()?;
+        let mut bytes = 0;
+        let previous = changes.iter().map(|(key, _)| self.previous(key, &mut bytes));
+        let previous = previous.collect::<Result<Vec<_>>>()?;
+        self.replaced_bytes += bytes;
         let mut ops = Vec::with_capacity(changes.len());
         for ((key, op), previous) in changes.into_iter().zip(previous) {
             let (row, record) = match op {
@@ -109,12 +129,18 @@ impl<'s, S: Store> GroupView<'s, S> {
         (changes, self.commits)
     }
 
-    /// What a change of this key replaces, as far as anybody wants to know.
-    fn previous(&self, key: &Key) -> Result<Previous> {
+    /// What a change of this key replaces, as far as anybody wants to know, and as long as that of all changes
+    /// together is not too much.
+    fn previous(&self, key: &Key, bytes: &mut usize) -> Result<Previous> {
         if !self.looks_back {
             return Ok(Previous::NotAsked);
         }
-        Ok(self.current(key)?.map_or(Previous::Absent, Previous::Record))
+        let Some(record) = self.current(key)? else { return Ok(Previous::Absent) };
+        if *bytes + record.value.len() > self.max_replaced_bytes {
+            return Ok(Previous::Omitted);
+        }
+        *bytes += record.value.len();
+        Ok(Previous::Record(record))
     }
 
     fn current(&self, key: &Key) -> Result<Option<Record>> {
@@ -142,6 +168,7 @@ fn last_of_each_key(batch: Batch) -> Vec<(Key, Op)> {
         ops.sort_by(|(a, _), (b, _)| a.cmp(b));
         ops.reverse();
         ops.dedup_by(|later, kept| later.0 == kept.0);
+        ops.reverse();
     }
     ops
 }

@@ -11,5 +11,6 @@ mod direct {
         mod commit;
         mod metrics;
         mod restore;
+        mod watch;
     }
 }
