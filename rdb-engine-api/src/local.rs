@@ -1,6 +1,7 @@
 //! The common core of local engines: everything that makes a [`Store`] an [`Engine`].
 
 mod committer;
+mod expiry;
 mod gate;
 mod histogram;
 mod history;
@@ -14,12 +15,13 @@ mod registry;
 mod restore;
 mod row;
 mod scanner;
+mod time;
 mod watcher;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
@@ -29,15 +31,17 @@ use tokio::task::{JoinError, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use self::committer::Committer;
+use self::expiry::Outlook;
 use self::gate::Gate;
 use self::line::VersionLine;
 use self::log::Log;
 use self::meter::Meter;
 use self::queue::{Queue, Request};
+use self::time::EngineTime;
 use crate::{
     Batch, Cached, Capabilities, Clock, Commit, Condition, Durability, Engine, EngineInfo, EntryStream,
-    Error, ErrorKind, Key, KeyRange, Limits, MAX_KEY_BYTES, Metric, Op, Outcome, Record, Result, Scan,
-    Session, SessionOptions, Snapshot as _, Space, Stamp, Store, Version, View, Watch, WatchStream,
+    Error, ErrorKind, Key, KeyRange, Limits, MAX_KEY_BYTES, MAX_TTL, Metric, Op, Outcome, Record, Result,
+    Scan, Session, SessionOptions, Snapshot as _, Space, Stamp, Store, Version, View, Watch, WatchStream,
     WriteOptions,
 };
 
@@ -47,6 +51,8 @@ const BLOCKING_READS: usize = 64;
 /// Scans have a blocking thread each. Tokio has 512 unless told otherwise: with this many scans, reads and
 /// others still find some.
 const MAX_SCANS: usize = 384;
+/// The shortest life of a record that expires: the granularity of expiry (C15).
+const MIN_TTL: Duration = Duration::from_millis(1);
 
 /// How a [`Local`] engine behaves.
 #[derive(Clone, Debug)]
@@ -133,6 +139,8 @@ pub struct Local<S: Store> {
     home: ArcSwapOption<Home<S>>,
     queue: Arc<Queue>,
     meter: Arc<Meter>,
+    time: Arc<EngineTime>,
+    expiry: Arc<Outlook>,
     /// The most bytes of a restore's commit.
     max_group_bytes: usize,
     closing: CancellationToken,
@@ -190,7 +198,12 @@ impl<S: Store> Local<S> {
         let info = EngineInfo {
             name: store_info.name.to_owned(),
             format: store_info.format,
-            capabilities: Capabilities { restore: true, watch: true, ..Capabilities::default() },
+            capabilities: Capabilities {
+                expiry: true,
+                restore: true,
+                watch: true,
+                ..Capabilities::default()
+            },
             best_durability: store_info.best_durability,
             default_durability: options.default_durability.unwrap_or(store_info.best_durability),
             limits: options.limits,
@@ -202,7 +215,8 @@ impl<S: Store> Local<S> {
         let queue = Arc::new(Queue::new(&info.limits));
         let meter = Arc::new(Meter::default());
         meter.writes.advanced(line.last);
-        let committer = Committer::new(
+        let time = Arc::clone(&line.time);
+        let mut committer = Committer::new(
             Arc::clone(&home),
             Arc::clone(&queue),
             Arc::clone(&clock),
@@ -210,6 +224,12 @@ impl<S: Store> Local<S> {
             line,
             options.max_group_bytes,
         );
+        // Before the first answer (C15).
+        committer.catch_up()?;
+        if let Some(failure) = committer.expiry.take_failure() {
+            return Err(failure);
+        }
+        let expiry = committer.expiry.outlook();
         std::thread::Builder::new()
             .name("flaredb-commit".to_owned())
             .spawn(move || committer.run())
@@ -222,6 +242,8 @@ impl<S: Store> Local<S> {
             home: ArcSwapOption::from(Some(home)),
             queue,
             meter,
+            time,
+            expiry,
             max_group_bytes: options.max_group_bytes,
             closing: CancellationToken::new(),
             freed,
@@ -275,11 +297,12 @@ impl<S: Store> Local<S> {
     /// nobody else's write waits for this one's disk.
     async fn warm_up(&self, batch: &Batch) -> Result<()> {
         let conditions = batch.conditions().iter().map(|(key, _)| key);
-        let looks_back = self.log.wants_previous();
+        // A put has to know what it replaces where that may have an entry in the expiry index, and where
+        // somebody watches it.
+        let looks_back = self.expiry.is_expiring() || self.log.wants_previous();
         let ops = batch.ops().iter().filter(|(_, op)| looks_back || matches!(op, Op::Delete));
-        let replaced = ops.map(|(key, _)| key);
         let mut cold = Vec::new();
-        for key in conditions.chain(replaced) {
+        for key in conditions.chain(ops.map(|(key, _)| key)) {
             if self.get_cached(key)? == Cached::Miss {
                 cold.push(key.clone());
             }
@@ -311,8 +334,15 @@ impl<S: Store> Local<S> {
             check_limit("value is too long", value.len(), limits.max_value_bytes)?;
         }
         check_limit("batch is too large", batch.size_bytes(), limits.max_batch_bytes)?;
-        if batch.ops().iter().any(|(_, op)| matches!(op, Op::Put { ttl: Some(_), .. })) {
-            return Err(self.unsupported("engine has no expiry"));
+        for (_, op) in batch.ops() {
+            if let Op::Put { ttl: Some(ttl), .. } = op
+                && !(MIN_TTL..=MAX_TTL).contains(ttl)
+            {
+                return Err(Error::new(ErrorKind::InvalidArgument, "time to live is out of bounds")
+                    .with("ttl_ms", ttl.as_secs_f64() * 1e3)
+                    .with("least_ms", MIN_TTL.as_millis())
+                    .with("most_ms", MAX_TTL.as_millis()));
+            }
         }
         if options.stamp.is_some() {
             return Err(self.unsupported("engine has no sessions"));
@@ -441,7 +471,9 @@ impl<S: Store> Engine for Local<S> {
     }
 
     async fn time(&self) -> Result<SystemTime> {
-        Err(self.unsupported("engine has no expiry"))
+        self.home()?;
+        let now = time::from_millis(self.time.now(&*self.clock).reached);
+        now.ok_or_else(|| Error::new(ErrorKind::Internal, "the engine's time is beyond the system's"))
     }
 
     async fn restore(&self, view: View<EntryStream>) -> Result<Commit> {

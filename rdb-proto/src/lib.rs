@@ -17,7 +17,9 @@ mod generated;
 mod limits;
 mod status;
 
-pub use convert::{ScanPart, cut_chunk, number};
+pub use convert::{
+    CommitPart, ScanPart, WatchAssembly, WatchPart, cut_chunk, event_bytes, number, pack_events,
+};
 pub use limits::{OVERHEAD_PER_ITEM, SCAN_CHUNK_BYTES, max_message_bytes};
 pub use status::{Call, from_status, to_status};
 

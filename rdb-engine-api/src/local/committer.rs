@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tracing::{error, warn};
 
 use super::Home;
+use super::expiry::Expiry;
 use super::judge::{GroupView, Verdict};
 use super::line::VersionLine;
 use super::meter::Meter;
@@ -25,7 +26,8 @@ pub(super) struct Committer<S> {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) meter: Arc<Meter>,
     pub(super) line: VersionLine,
-    max_group_bytes: usize,
+    pub(super) expiry: Expiry,
+    pub(super) max_group_bytes: usize,
 }
 
 /// An answer that waits for the group's commit (C9).
@@ -52,12 +54,13 @@ impl<S: Store> Committer<S> {
         line: VersionLine,
         max_group_bytes: usize,
     ) -> Self {
-        Self { home, queue, clock, meter, line, max_group_bytes }
+        Self { home, queue, clock, meter, line, expiry: Expiry::unknown(), max_group_bytes }
     }
 
-    /// Commits group after group until the queue is closed and empty, or a commit fails.
+    /// Commits group after group until the queue is closed and empty, or a commit fails. A group of no writes
+    /// removes what is due (C15).
     pub(super) fn run(mut self) {
-        while let Some(work) = self.queue.take(self.max_group_bytes) {
+        while let Some(work) = self.queue.take(self.max_group_bytes, self.pause()) {
             let mut waiting = match work {
                 Work::Group(taken) => taken.into_iter(),
                 Work::Restore(job) => {
@@ -68,13 +71,16 @@ impl<S: Store> Committer<S> {
                     continue;
                 }
             };
-            while waiting.len() > 0 {
+            loop {
                 if let Err(failure) = self.commit_group(&mut waiting) {
                     error!(error = failure.report(), "commit failed, the engine accepts no more writes");
                     for request in waiting {
                         self.answer(request.answer, Err(Error::new(ErrorKind::Closed, STOPPED)));
                     }
                     return;
+                }
+                if waiting.len() == 0 {
+                    break;
                 }
             }
         }
@@ -84,10 +90,13 @@ impl<S: Store> Committer<S> {
     /// Judges a group, commits it at once, and answers. The group is what waits, unless the records that
     /// conflicts report would become too many bytes to hold until the commit (C14). An error is that of a
     /// commit whose outcome is not known; the group has been answered then too.
-    fn commit_group(&mut self, waiting: &mut IntoIter<Request>) -> Result<()> {
+    pub(super) fn commit_group(&mut self, waiting: &mut IntoIter<Request>) -> Result<()> {
         let home = Arc::clone(&self.home);
         let looks_back = home.log.begin();
-        let mut view = GroupView::new(&home.store, self.line.last, looks_back, home.log.max_previous_bytes);
+        let now = self.line.time.now(&*self.clock);
+        let is_expiring = self.expiry.is_expiring();
+        let mut view = GroupView::new(&home.store, self.line.last, looks_back, now, is_expiring);
+        self.expire(&mut view, now);
         let mut pending = Vec::with_capacity(waiting.len());
         let (mut held_bytes, mut bytes) = (0, 0);
         let begun = self.clock.monotonic();
@@ -104,7 +113,10 @@ impl<S: Store> Committer<S> {
                 pending.push(judged);
             }
         }
-        self.meter.writes.grouped(pending.len(), bytes);
+        if !pending.is_empty() {
+            self.meter.writes.grouped(pending.len(), bytes);
+        }
+        self.expiry.added(view.first_entry());
         let version = view.version();
         let changed = view.is_changed();
         // A batch that changed nothing vouches for the view: it needs a commit if that is less safe
@@ -116,6 +128,8 @@ impl<S: Store> Committer<S> {
             }
             _ => None,
         });
+        // Nobody asked for a removal.
+        let level = level.chain(changed.then_some(Durability::Volatile));
         let (changes, commits) = view.into_changes();
         let commits = home.log.prepare(commits);
         if let Some(level) = level.max()
@@ -164,6 +178,7 @@ impl<S: Store> Committer<S> {
     /// At an orderly end, gives back the versions that were reserved and not given. That saves numbers,
     /// no more: a failure changes nothing.
     fn give_back(&mut self) {
+        self.line.time.now(&*self.clock);
         let mut changes = ChangeSet::new();
         self.line.give_back(&mut changes);
         let best = self.home.store.info().best_durability;

@@ -8,18 +8,24 @@
 //! An opening also goes on above the wall clock in microseconds. So an engine that keeps nothing, a
 //! directory that was removed and made anew, and a change of engine do not repeat versions either, as
 //! long as the clock does not run backward while nothing is kept.
+//!
+//! The row also keeps the latest of the engine's time: see [`EngineTime`].
 
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::row::checksum;
+use super::time::EngineTime;
 use crate::{
     Cached, ChangeSet, Clock, Durability, Error, ErrorKind, Result, Snapshot, Space, Store, Version,
 };
 
 const KEY: &[u8] = b"version-line";
-const TAG: u8 = 1;
+/// A row with the engine's time. Rows without one, of before there was an expiry, have the tag before it.
+const TAG: u8 = 2;
+const TIMELESS_TAG: u8 = 1;
 /// Versions that may be given between two power-safe writes of the row.
 ///
 /// Small, since an opening after a crash skips the rest of it: in microseconds, it takes less time than an
@@ -32,6 +38,8 @@ pub(super) struct VersionLine {
     pub(super) last: Version,
     /// The level that every commit up to `last` has reached.
     pub(super) durability: Durability,
+    /// The engine's time; the latest goes into each commit.
+    pub(super) time: Arc<EngineTime>,
     /// The next version to give is greater than this.
     given: u64,
     /// The greatest version that may be given before the row is made power-safe again.
@@ -45,15 +53,16 @@ impl VersionLine {
     pub(super) fn open(store: &impl Store, clock: &dyn Clock) -> Result<Self> {
         let row = store.get(Space::System, KEY)?;
         let kept = row.map(|row| decode(&row)).transpose()?;
-        let given = kept.map_or(0, |(_, reserved)| reserved).max(micros(clock)).max(1);
+        let seen_before = kept.as_ref().map_or(0, |kept| kept.reserved);
+        let time = EngineTime::start(kept.as_ref().map_or(0, |kept| kept.time), clock);
+        let given = seen_before.max(micros(clock)).max(1);
         let last = match kept {
-            Some((last, _)) => last,
+            Some(kept) => kept.last,
             None => Version::new(given).unwrap_or(Version::MIN),
         };
         let best = store.info().best_durability;
-        let seen_before = kept.map_or(0, |(_, reserved)| reserved);
         let durability = best.min(Durability::Process);
-        let mut line = Self { last, durability, given, reserved: given, seen_before };
+        let mut line = Self { last, durability, time: Arc::new(time), given, reserved: given, seen_before };
         let mut changes = ChangeSet::new();
         line.reserve_behind(given)?;
         line.record(last, &mut changes);
@@ -95,7 +104,8 @@ impl VersionLine {
 
     /// Adds the row to a commit that ends with this version.
     pub(super) fn record(&self, version: Version, changes: &mut ChangeSet) {
-        changes.push(Space::System, Bytes::from_static(KEY), Some(encode(version, self.reserved)));
+        let row = encode(&Kept { last: version, reserved: self.reserved, time: self.time.latest() });
+        changes.push(Space::System, Bytes::from_static(KEY), Some(row));
     }
 
     /// Adds the row to the last commit of all: what was reserved and not given is free again.
@@ -121,38 +131,52 @@ fn micros(clock: &dyn Clock) -> u64 {
 /// The version of the view that a snapshot shows.
 pub(super) fn version_of(snapshot: &impl Snapshot) -> Result<Version> {
     let row = snapshot.get(Space::System, KEY)?.ok_or_else(corrupt)?;
-    Ok(decode(&row)?.0)
+    Ok(decode(&row)?.last)
 }
 
 /// The version of the present view, if it can be told without waiting for a disk.
 pub(super) fn version_cached(store: &impl Store) -> Result<Option<Version>> {
     match store.get_cached(Space::System, KEY)? {
-        Cached::Hit(row) => Ok(Some(decode(&row.ok_or_else(corrupt)?)?.0)),
+        Cached::Hit(row) => Ok(Some(decode(&row.ok_or_else(corrupt)?)?.last)),
         Cached::Miss => Ok(None),
     }
 }
 
-fn encode(last: Version, reserved: u64) -> Bytes {
-    let mut row = BytesMut::with_capacity(21);
+/// What the row says.
+#[derive(Debug)]
+struct Kept {
+    last: Version,
+    reserved: u64,
+    /// The latest of the engine's time, in milliseconds; 0 in a row without it.
+    time: u64,
+}
+
+fn encode(kept: &Kept) -> Bytes {
+    let mut row = BytesMut::with_capacity(29);
     row.put_u32(0);
     row.put_u8(TAG);
-    row.put_u64(last.get());
-    row.put_u64(reserved);
+    row.put_u64(kept.last.get());
+    row.put_u64(kept.reserved);
+    row.put_u64(kept.time);
     let checksum = checksum(KEY, &row[4..]);
     row[..4].copy_from_slice(&checksum.to_be_bytes());
     row.freeze()
 }
 
-fn decode(row: &Bytes) -> Result<(Version, u64)> {
-    let row: &[u8; 21] = (&row[..]).try_into().map_err(|_| corrupt())?;
+fn decode(row: &Bytes) -> Result<Kept> {
     let (stored, body) = row.split_first_chunk::<4>().ok_or_else(corrupt)?;
-    if u32::from_be_bytes(*stored) != checksum(KEY, body) || body[0] != TAG {
+    if u32::from_be_bytes(*stored) != checksum(KEY, body) {
         return Err(corrupt());
     }
-    let (last, rest) = body[1..].split_first_chunk::<8>().ok_or_else(corrupt)?;
-    let (reserved, _) = rest.split_first_chunk::<8>().ok_or_else(corrupt)?;
+    let (tag, numbers) = body.split_first().ok_or_else(corrupt)?;
+    let (numbers, rest) = numbers.as_chunks::<8>();
+    let (last, reserved, time) = match (tag, numbers, rest) {
+        (&TAG, [last, reserved, time], []) => (last, reserved, u64::from_be_bytes(*time)),
+        (&TIMELESS_TAG, [last, reserved], []) => (last, reserved, 0),
+        _ => return Err(corrupt()),
+    };
     let last = Version::new(u64::from_be_bytes(*last)).ok_or_else(corrupt)?;
-    Ok((last, u64::from_be_bytes(*reserved)))
+    Ok(Kept { last, reserved: u64::from_be_bytes(*reserved), time })
 }
 
 fn end_of_line() -> Error {
@@ -305,6 +329,29 @@ mod tests {
         end(&mut line, &store);
         let line = VersionLine::open(&store, &clock).unwrap();
         assert!(line.next(line.last).unwrap().get() > seen);
+    }
+
+    #[test]
+    fn time_of_the_last_commit_goes_on_over_a_restart_and_an_older_row_has_none() {
+        let start = UNIX_EPOCH + Duration::from_secs(1_000);
+        let clock = ManualClock::new(start);
+        let store = OneRow::default();
+        let mut line = VersionLine::open(&store, &clock).unwrap();
+        clock.advance(Duration::from_secs(5));
+        assert_eq!(line.time.now(&clock).reached, 1_005_000);
+        commit_one(&mut line, &store, Durability::Process);
+        clock.set_wall(UNIX_EPOCH);
+        assert_eq!(VersionLine::open(&store, &clock).unwrap().time.latest(), 1_005_000);
+        clock.set_wall(start + Duration::from_secs(6));
+        assert_eq!(VersionLine::open(&store, &clock).unwrap().time.latest(), 1_006_000);
+
+        let row = store.row.lock().clone().unwrap();
+        let body = [&[TIMELESS_TAG], &row[5..21]].concat();
+        let older = [&checksum(KEY, &body).to_be_bytes()[..], &body].concat();
+        *store.row.lock() = Some(older.into());
+        clock.set_wall(UNIX_EPOCH);
+        let reopened = VersionLine::open(&store, &clock).unwrap();
+        assert_eq!((reopened.time.latest(), reopened.last), (0, line.last));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::history::{History, Kept};
 use super::line::VersionLine;
 use super::meter::WatchMeter;
 use super::registry::{Place, Registry};
-use crate::{Clock, CommittedBatch, Error, ErrorKind, Limits, Previous, Result, Version, Watch};
+use crate::{Clock, CommittedBatch, Error, ErrorKind, Limits, Result, Version, Watch};
 
 /// Commits that a watcher takes from the history at once.
 const CHUNK_LEN: usize = 64;
@@ -30,7 +30,7 @@ pub(super) struct Log {
     max_watches: usize,
     age: Duration,
     /// The most bytes of previous records of one commit.
-    pub(super) max_previous_bytes: usize,
+    max_previous_bytes: usize,
     state: RwLock<State>,
     registry: Arc<Registry>,
     /// A group has been appended.
@@ -98,8 +98,9 @@ impl Log {
         }
     }
 
-    /// The committer begins to judge a group. Whether it has to record what the group's changes replace.
-    pub(super) fn begin(&self) -> bool {
+    /// The committer begins to judge a group. Whether it has to keep what the group's changes replace, and how
+    /// many bytes of what one commit replaces.
+    pub(super) fn begin(&self) -> Option<usize> {
         let now = self.clock.monotonic();
         let mut state = self.state.write();
         let wanted = state.previous_watches > 0 || now < state.previous_until;
@@ -109,18 +110,11 @@ impl Log {
         };
         state.group = Some(wanted);
         self.wants_previous.store(wanted, Ordering::Relaxed);
-        wanted
+        wanted.then_some(self.max_previous_bytes)
     }
 
     /// Makes the commits of a group ready to be appended.
-    pub(super) fn prepare(&self, mut commits: Vec<CommittedBatch>) -> Vec<Kept> {
-        if self.state.read().group != Some(true) {
-            // They were looked up for another purpose.
-            commits
-                .iter_mut()
-                .flat_map(|commit| &mut commit.ops)
-                .for_each(|op| op.previous = Previous::NotAsked);
-        }
+    pub(super) fn prepare(&self, commits: Vec<CommittedBatch>) -> Vec<Kept> {
         let now = self.clock.monotonic();
         commits.into_iter().map(|commit| Kept::new(commit, now)).collect()
     }

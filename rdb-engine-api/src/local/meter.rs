@@ -53,6 +53,9 @@ pub(super) struct WriteMeter {
     asked: [Counter; Durability::ALL.len()],
     reached: [Counter; Durability::ALL.len()],
     outcomes: [Counter; OUTCOMES.len()],
+    expired: Counter,
+    expiry_lateness: Histogram,
+    expiry_failures: Counter,
     last_version: AtomicU64,
 }
 
@@ -79,6 +82,9 @@ impl Default for WriteMeter {
             asked: Default::default(),
             reached: Default::default(),
             outcomes: Default::default(),
+            expired: Counter::default(),
+            expiry_lateness: Histogram::exponential(1, 2, 24),
+            expiry_failures: Counter::default(),
             last_version: AtomicU64::new(0),
         }
     }
@@ -105,6 +111,17 @@ impl WriteMeter {
     /// The latest commit has this version.
     pub(super) fn advanced(&self, version: Version) {
         self.last_version.store(version.get(), Ordering::Relaxed);
+    }
+
+    /// A record is removed, so many milliseconds after its time was over.
+    pub(super) fn expired(&self, late: u64) {
+        self.expired.increment();
+        self.expiry_lateness.observe(late);
+    }
+
+    /// A record, or all that are due, could not be removed.
+    pub(super) fn expiry_failed(&self) {
+        self.expiry_failures.increment();
     }
 
     /// A write is about to be answered.
@@ -143,7 +160,16 @@ impl WriteMeter {
             "Bytes of keys and values of the writes judged as one group",
             self.group_bytes.value(1.0),
         );
+        let help = "Time between the end of a record's life and its removal";
+        let lateness = Metric::new("expiry_lateness", help, self.expiry_lateness.value(1e3));
         metrics.extend([
+            Metric::counter("expired", "Records removed because their time was over", self.expired.get()),
+            lateness.in_unit(MetricUnit::Seconds),
+            Metric::counter(
+                "expiry_failures",
+                "Times that something due could not be removed, because it could not be read",
+                self.expiry_failures.get(),
+            ),
             waits.in_unit(MetricUnit::Seconds),
             Metric::new("group_writes", "Writes judged as one group", self.group_writes.value(1.0)),
             bytes.in_unit(MetricUnit::Bytes),
@@ -263,6 +289,17 @@ impl<S: Store> Local<S> {
                 "Scans open now",
                 taken(limits.max_scans, self.scans.available_permits()),
             ),
+            Metric::gauge(
+                "expiring_records",
+                "Whether there may be records that expire: 1, or 0 where there is none",
+                f64::from(u8::from(self.expiry.is_expiring())),
+            ),
+            Metric::new(
+                "expiry_lag",
+                "How long the oldest record whose time is over has been waiting to be removed",
+                MetricValue::Gauge(self.expiry.lag(self.time.now(&*self.clock)) as f64 / 1e3),
+            )
+            .in_unit(MetricUnit::Seconds),
             Metric::gauge("scans_open_limit", "The most scans open at once", limits.max_scans as f64),
         ]);
         let log = self.log.level();

@@ -131,8 +131,9 @@ impl Queue {
 
     /// Takes a restore, but not two without a group of writes between them where writes wait: restores that
     /// are refused, one after another, hold nobody up. Else takes what waits, in order, up to `max_bytes` and
-    /// at least one; waits for something to take. None once the queue is closed and empty.
-    pub(super) fn take(&self, max_bytes: usize) -> Option<Work> {
+    /// at least one; waits for something to take, but where there is a pause, for no longer than that: then it
+    /// is a group of no writes. None once the queue is closed and empty.
+    pub(super) fn take(&self, max_bytes: usize, pause: Option<Duration>) -> Option<Work> {
         let mut state = self.state.lock();
         loop {
             let is_writes_turn = mem::take(&mut state.is_writes_turn);
@@ -149,7 +150,14 @@ impl Queue {
             if state.ended.is_some() {
                 return None;
             }
-            self.filled.wait(&mut state);
+            match pause {
+                None => self.filled.wait(&mut state),
+                Some(pause) => {
+                    if pause.is_zero() || self.filled.wait_for(&mut state, pause).timed_out() {
+                        return Some(Work::Group(Vec::new()));
+                    }
+                }
+            }
         }
         let mut bytes = 0;
         let count = state.waiting.iter().take_while(|request| {
@@ -211,9 +219,12 @@ mod tests {
         };
         queue.push_restore(restore()).unwrap();
         queue.push(write).unwrap();
-        assert!(matches!(queue.take(1), Some(Work::Restore(_))));
+        assert!(matches!(queue.take(1, None), Some(Work::Restore(_))));
         queue.push_restore(restore()).unwrap();
-        assert!(matches!(queue.take(1), Some(Work::Group(_))), "the write waits behind the second restore");
-        assert!(matches!(queue.take(1), Some(Work::Restore(_))));
+        assert!(
+            matches!(queue.take(1, None), Some(Work::Group(_))),
+            "the write waits behind the second restore"
+        );
+        assert!(matches!(queue.take(1, None), Some(Work::Restore(_))));
     }
 }

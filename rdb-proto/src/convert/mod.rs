@@ -6,10 +6,12 @@ mod record;
 mod restore;
 mod scan;
 mod session;
+mod watch;
 mod write;
 
 pub use scan::{ScanPart, cut_chunk};
 pub use session::number;
+pub use watch::{CommitPart, WatchAssembly, WatchPart, event_bytes, pack_events};
 
 use rdb_engine_api::{Error, ErrorKind, Version};
 

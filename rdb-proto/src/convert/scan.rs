@@ -83,10 +83,7 @@ impl From<Scan> for v1::ScanRequest {
             Projection::Keys => v1::Projection::Keys,
         };
         Self {
-            range: Some(Range::Bounds(v1::Bounds {
-                start: from_bound(scan.range.start()),
-                end: from_bound(scan.range.end()),
-            })),
+            range: Some(Range::Bounds((&scan.range).into())),
             direction: direction.into(),
             limit: scan.limit,
             projection: projection.into(),
@@ -100,7 +97,7 @@ impl TryFrom<v1::ScanRequest> for Scan {
     fn try_from(request: v1::ScanRequest) -> Result<Self, Error> {
         let range = match request.range.ok_or_else(|| missing("range"))? {
             Range::Prefix(prefix) => KeyRange::prefix(prefix),
-            Range::Bounds(v1::Bounds { start, end }) => KeyRange::new(to_bound(start)?, to_bound(end)?),
+            Range::Bounds(bounds) => bounds.try_into()?,
         };
         let mut scan = Self::new(range);
         scan.limit = request.limit;
@@ -115,6 +112,20 @@ impl TryFrom<v1::ScanRequest> for Scan {
             Err(_) => return Err(unknown_number("projection", request.projection)),
         };
         Ok(scan)
+    }
+}
+
+impl From<&KeyRange> for v1::Bounds {
+    fn from(range: &KeyRange) -> Self {
+        Self { start: from_bound(range.start()), end: from_bound(range.end()) }
+    }
+}
+
+impl TryFrom<v1::Bounds> for KeyRange {
+    type Error = Error;
+
+    fn try_from(bounds: v1::Bounds) -> Result<Self, Error> {
+        Ok(Self::new(to_bound(bounds.start)?, to_bound(bounds.end)?))
     }
 }
 
