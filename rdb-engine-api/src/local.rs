@@ -1,5 +1,6 @@
 //! The common core of local engines: everything that makes a [`Store`] an [`Engine`].
 
+mod archive;
 mod committer;
 mod expiry;
 mod gate;
@@ -30,6 +31,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
+use self::archive::Archive;
 use self::committer::Committer;
 use self::expiry::Outlook;
 use self::gate::Gate;
@@ -64,11 +66,32 @@ pub struct LocalOptions {
     pub default_durability: Option<Durability>,
     /// The most bytes of keys and values committed in one group. A larger batch is committed alone.
     pub max_group_bytes: usize,
+    /// Where the history of commits is kept.
+    pub history: History,
+}
+
+/// Where the history of commits is kept, from which a watch begins in the past (C16). Its
+/// [limits](Limits::max_history_ops) are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum History {
+    /// In memory: a watch from before an opening is [`Compacted`](ErrorKind::Compacted). Commits cost nothing
+    /// more.
+    #[default]
+    Memory,
+    /// In the store too, with the data: a watch goes on over restarts, as far as the commits themselves
+    /// survive. What a commit writes is written twice. An opening without it ends it.
+    Durable,
 }
 
 impl Default for LocalOptions {
     fn default() -> Self {
-        Self { limits: Limits::default(), default_durability: None, max_group_bytes: 4 << 20 }
+        Self {
+            limits: Limits::default(),
+            default_durability: None,
+            max_group_bytes: 4 << 20,
+            history: History::default(),
+        }
     }
 }
 
@@ -208,7 +231,9 @@ impl<S: Store> Local<S> {
             default_durability: options.default_durability.unwrap_or(store_info.best_durability),
             limits: options.limits,
         };
-        let log = Arc::new(Log::new(&info.limits, Arc::clone(&clock), &line));
+        let archive = Archive::open(&store, options.history, &info.limits, line.last)?;
+        let is_durable = options.history == History::Durable;
+        let log = Arc::new(Log::new(&info.limits, Arc::clone(&clock), &line, archive, is_durable));
         let (freed_sender, freed) = watch::channel(());
         let home =
             Arc::new(Home { store, gate: Gate::default(), log: Arc::clone(&log), _freed: freed_sender });

@@ -130,8 +130,8 @@ impl<S: Store> Committer<S> {
         });
         // Nobody asked for a removal.
         let level = level.chain(changed.then_some(Durability::Volatile));
-        let (changes, commits) = view.into_changes();
-        let commits = home.log.prepare(commits);
+        let (mut changes, commits) = view.into_changes();
+        let commits = home.log.prepare(commits, &mut changes);
         if let Some(level) = level.max()
             && let Err(failure) = self.commit(changes, version, level)
         {

@@ -153,6 +153,10 @@ impl History {
 }
 
 impl Kept {
+    pub(super) fn version(&self) -> Version {
+        self.version
+    }
+
     /// The bytes of its keys and values.
     pub(super) fn bytes(&self) -> usize {
         self.bytes

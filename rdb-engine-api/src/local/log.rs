@@ -8,16 +8,19 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use tokio::sync::Notify;
 
+use super::archive::{self, Archive};
 use super::history::{History, Kept};
 use super::line::VersionLine;
 use super::meter::WatchMeter;
 use super::registry::{Place, Registry};
-use crate::{Clock, CommittedBatch, Error, ErrorKind, Limits, Result, Version, Watch};
+use crate::{ChangeSet, Clock, CommittedBatch, Error, ErrorKind, Limits, Previous, Result, Version, Watch};
 
 /// Commits that a watcher takes from the history at once.
 const CHUNK_LEN: usize = 64;
 /// Bytes of them; one may be larger. Small: a watcher that is not read from keeps them.
 const CHUNK_BYTES: usize = 16 << 10;
+/// Rows of a durable history that a commit removes, beside twice as many as it adds.
+const ROWS_AT_ONCE: usize = 256;
 
 /// The history, and who reads it.
 ///
@@ -43,6 +46,8 @@ pub(super) struct Log {
 #[derive(Debug)]
 struct State {
     history: History,
+    /// Of a durable history, the versions whose rows are to be removed, oldest first.
+    rows: Option<VecDeque<Version>>,
     /// The history began anew behind this version.
     cut: Option<Version>,
     /// Versions behind the first and up to the second may have been seen before this opening, but their commits
@@ -71,17 +76,38 @@ pub(super) struct Found {
 }
 
 impl Log {
-    /// An empty log behind the present view.
-    pub(super) fn new(limits: &Limits, clock: Arc<dyn Clock>, line: &VersionLine) -> Self {
+    /// A log of what was kept of the commits up to the present view.
+    pub(super) fn new(
+        limits: &Limits,
+        clock: Arc<dyn Clock>,
+        line: &VersionLine,
+        archive: Archive,
+        is_durable: bool,
+    ) -> Self {
+        let now = clock.monotonic();
+        let mut history = History::new(limits, archive.floor);
+        // Who watched previous records goes on with that.
+        let is_recorded =
+            |commit: &&CommittedBatch| commit.ops.iter().all(|op| op.previous != Previous::NotAsked);
+        let recorded = archive.commits.iter().rev().take_while(is_recorded).count();
+        let before = archive.commits.len() - recorded;
+        let previous_after = match before.checked_sub(1) {
+            Some(place) => archive.commits[place].version,
+            None => archive.floor,
+        };
+        for commit in archive.commits {
+            history.push(Kept::new(commit, now));
+        }
         let state = State {
-            history: History::new(limits, line.last),
+            history,
+            rows: is_durable.then(VecDeque::new),
             cut: None,
             lost: (line.last, line.given()),
             watches: 0,
             is_matching: false,
             previous_watches: 0,
-            previous_until: Duration::ZERO,
-            previous_after: None,
+            previous_until: if recorded > 0 { now.saturating_add(limits.history_age) } else { Duration::ZERO },
+            previous_after: (recorded > 0).then_some(previous_after),
             group: None,
             ended: false,
         };
@@ -113,10 +139,33 @@ impl Log {
         wanted.then_some(self.max_previous_bytes)
     }
 
-    /// Makes the commits of a group ready to be appended.
-    pub(super) fn prepare(&self, commits: Vec<CommittedBatch>) -> Vec<Kept> {
+    /// Makes the commits of a group ready to be appended, and of a durable history part of the group's changes.
+    pub(super) fn prepare(&self, commits: Vec<CommittedBatch>, changes: &mut ChangeSet) -> Vec<Kept> {
         let now = self.clock.monotonic();
+        if !commits.is_empty() {
+            self.record(&commits, changes);
+        }
         commits.into_iter().map(|commit| Kept::new(commit, now)).collect()
+    }
+
+    fn record(&self, commits: &[CommittedBatch], changes: &mut ChangeSet) {
+        let (old, floor) = {
+            let mut state = self.state.write();
+            let floor = state.history.floor();
+            let Some(rows) = &mut state.rows else { return };
+            // More than are added, so that it comes to an end.
+            let count = rows.len().min(ROWS_AT_ONCE + 2 * commits.len());
+            (rows.drain(..count).collect::<Vec<_>>(), floor)
+        };
+        for commit in commits {
+            archive::record(commit, changes);
+        }
+        if !old.is_empty() {
+            archive::record_mark(floor, changes);
+        }
+        for version in old {
+            archive::forget(version, changes);
+        }
     }
 
     /// Appends the commits of a group, which is over with that.
@@ -130,7 +179,7 @@ impl Log {
             }
             state.history.push(kept);
         }
-        let compacted = state.history.compact(now);
+        let compacted = state.compact(now);
         drop(state);
         drop(compacted);
         self.appended.notify_waiters();
@@ -141,12 +190,22 @@ impl Log {
         self.registry.notify();
     }
 
+    /// Adds to a commit that the history begins anew with it.
+    pub(super) fn record_cut(&self, version: Version, changes: &mut ChangeSet) {
+        if self.state.read().rows.is_some() {
+            archive::record_mark(version, changes);
+        }
+    }
+
     /// The history begins anew behind this version: what led to it is not in commits.
     pub(super) fn cut(&self, version: Version) {
         let mut state = self.state.write();
         state.cut = Some(version);
         state.previous_after = None;
         let gone = state.history.cut(version);
+        if let Some(rows) = &mut state.rows {
+            rows.extend(gone.iter().map(Kept::version));
+        }
         drop(state);
         drop(gone);
         self.registry.lose();
@@ -193,7 +252,7 @@ impl Log {
                 Error::new(ErrorKind::Exhausted, "too many watches are open").with("limit", self.max_watches)
             );
         }
-        let compacted = state.history.compact(now);
+        let compacted = state.compact(now);
         let entered = self.judge(&mut state, watch, present, now);
         drop(state);
         drop(compacted);
@@ -224,7 +283,7 @@ impl Log {
         }
         if watch.previous {
             // A refused watch wants them too: its next attempt shall not be refused for the same reason.
-            state.previous_until = state.previous_until.max(now + self.age);
+            state.previous_until = state.previous_until.max(now.saturating_add(self.age));
             self.wants_previous.store(true, Ordering::Relaxed);
             if state.previous_after.is_none() && state.group.is_some() {
                 return Ok(None);
@@ -261,7 +320,7 @@ impl Log {
         state.watches -= 1;
         if previous {
             state.previous_watches -= 1;
-            state.previous_until = state.previous_until.max(now + self.age);
+            state.previous_until = state.previous_until.max(now.saturating_add(self.age));
         }
         self.registry.remove(place);
     }
@@ -313,7 +372,7 @@ impl Log {
     /// Compacts what has become too old, also where nobody writes.
     pub(super) fn compact(&self) {
         let now = self.clock.monotonic();
-        let compacted = self.state.write().history.compact(now);
+        let compacted = self.state.write().compact(now);
         drop(compacted);
     }
 
@@ -340,6 +399,14 @@ pub(super) struct Level {
 }
 
 impl State {
+    fn compact(&mut self, now: Duration) -> Vec<Kept> {
+        let compacted = self.history.compact(now);
+        if let Some(rows) = &mut self.rows {
+            rows.extend(compacted.iter().map(Kept::version));
+        }
+        compacted
+    }
+
     /// Why a watcher that has read up to this version cannot go on.
     fn overtaken(&self, after: Version) -> Error {
         if self.cut.is_some_and(|cut| after < cut) {

@@ -136,6 +136,7 @@ impl<S: Store> Committer<S> {
         let mut changes = ChangeSet::new();
         self.line.record(version, &mut changes);
         changes.push(Space::System, Bytes::from_static(MARK), None);
+        self.home.log.record_cut(version, &mut changes);
         let durability = commit(store, changes, store.info().best_durability)
             .map_err(|failure| Broken { failure, was_last: true })?;
         self.line.committed(version, durability);
