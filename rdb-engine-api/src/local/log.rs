@@ -106,7 +106,11 @@ impl Log {
             watches: 0,
             is_matching: false,
             previous_watches: 0,
-            previous_until: if recorded > 0 { now.saturating_add(limits.history_age) } else { Duration::ZERO },
+            previous_until: if recorded > 0 {
+                now.saturating_add(limits.history_age)
+            } else {
+                Duration::ZERO
+            },
             previous_after: (recorded > 0).then_some(previous_after),
             group: None,
             ended: false,

@@ -18,37 +18,37 @@ use tokio::time::timeout;
 use super::commit::{Fixture, key, open, open_with};
 use crate::double::{Double, Fate};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 
-type Engined = Local<Double>;
+pub(super) type Engined = Local<Double>;
 
-fn with_limits(set: impl FnOnce(&mut Limits)) -> Fixture {
+pub(super) fn with_limits(set: impl FnOnce(&mut Limits)) -> Fixture {
     let mut options = LocalOptions::default();
     set(&mut options.limits);
     open_with(options)
 }
 
-async fn put(engine: &Engined, name: &str, value: impl Into<Bytes> + Send) -> Version {
+pub(super) async fn put(engine: &Engined, name: &str, value: impl Into<Bytes> + Send) -> Version {
     engine.put(&key(name), value).await.expect("a put").version
 }
 
-async fn write(engine: &Engined, batch: Batch) -> Version {
+pub(super) async fn write(engine: &Engined, batch: Batch) -> Version {
     match engine.write(batch, WriteOptions::default()).await.expect("a write") {
         Outcome::Committed(commit) => commit.version,
         other => panic!("a commit was promised, saw {other:?}"),
     }
 }
 
-async fn watch(engine: &Engined, watch: Watch) -> (Version, WatchStream) {
+pub(super) async fn watch(engine: &Engined, watch: Watch) -> (Version, WatchStream) {
     let view = engine.watch(watch).await.expect("a watch opens");
     (view.version, view.data)
 }
 
-async fn refused(engine: &Engined, watch: Watch) -> Error {
+pub(super) async fn refused(engine: &Engined, watch: Watch) -> Error {
     engine.watch(watch).await.map(drop).expect_err("this watch is refused")
 }
 
-async fn event(stream: &mut WatchStream) -> Result<WatchEvent> {
+pub(super) async fn event(stream: &mut WatchStream) -> Result<WatchEvent> {
     timeout(DEADLINE, stream.next())
         .await
         .expect("something comes")
@@ -56,7 +56,7 @@ async fn event(stream: &mut WatchStream) -> Result<WatchEvent> {
 }
 
 /// The next commit, past all progress.
-async fn commit(stream: &mut WatchStream) -> Result<CommittedBatch> {
+pub(super) async fn commit(stream: &mut WatchStream) -> Result<CommittedBatch> {
     loop {
         if let WatchEvent::Commit(commit) = event(stream).await? {
             return Ok(commit);
@@ -65,7 +65,7 @@ async fn commit(stream: &mut WatchStream) -> Result<CommittedBatch> {
 }
 
 /// How a watch ends, past all that it delivers.
-async fn end(stream: &mut WatchStream) -> Error {
+pub(super) async fn end(stream: &mut WatchStream) -> Error {
     loop {
         if let Err(error) = event(stream).await {
             assert!(stream.next().await.is_none(), "nothing comes behind an error");
@@ -74,13 +74,13 @@ async fn end(stream: &mut WatchStream) -> Error {
     }
 }
 
-fn named(commit: &CommittedBatch) -> Vec<(String, Option<Bytes>)> {
+pub(super) fn named(commit: &CommittedBatch) -> Vec<(String, Option<Bytes>)> {
     let name = |key: &Key| String::from_utf8_lossy(key.as_bytes()).into_owned();
     let ops = commit.ops.iter();
     ops.map(|op| (name(&op.key), op.record.as_ref().map(|record| record.value.clone()))).collect()
 }
 
-fn gauge(engine: &Engined, name: &str) -> f64 {
+pub(super) fn gauge(engine: &Engined, name: &str) -> f64 {
     let metrics = engine.metrics();
     match metrics.iter().find(|metric| metric.name == name).unwrap_or_else(|| panic!("no {name}")).value {
         MetricValue::Gauge(number) | MetricValue::Counter(number) => number,
