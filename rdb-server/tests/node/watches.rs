@@ -190,6 +190,19 @@ async fn a_watch_left_unread_takes_no_more_of_the_engine_and_ends_with_how_far_i
 }
 
 #[tokio::test]
+async fn a_commit_left_unread_in_its_middle_was_not_delivered() {
+    let mut local = LocalOptions::default();
+    local.limits.scan_idle = Duration::from_millis(200);
+    let mut served = served_with(local, |_| {}).await;
+    let feed = served.engine.feed();
+    feed.send(Ok(commit_of(5, &[200 << 10; 64])));
+    let mut stream = served.kv.watch(all()).await.unwrap().into_inner();
+    feed.closed().await;
+    let error = from_status(&end(&mut stream).await, Call::Read);
+    assert_eq!((error.kind(), error.version()), (ErrorKind::Exhausted, Some(BEGINNING)));
+}
+
+#[tokio::test]
 async fn a_reader_who_fell_behind_gets_what_there_is_and_then_the_engines_word() {
     let mut served = served(|_| {}).await;
     let (feed, mut stream) = watch(&mut served).await;
