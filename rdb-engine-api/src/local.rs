@@ -4,15 +4,19 @@ mod committer;
 mod expiry;
 mod gate;
 mod histogram;
+mod history;
 mod intake;
 mod judge;
 mod line;
+mod log;
 mod meter;
 mod queue;
+mod registry;
 mod restore;
 mod row;
 mod scanner;
 mod time;
+mod watcher;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -30,6 +34,7 @@ use self::committer::Committer;
 use self::expiry::Outlook;
 use self::gate::Gate;
 use self::line::VersionLine;
+use self::log::Log;
 use self::meter::Meter;
 use self::queue::{Queue, Request};
 use self::time::EngineTime;
@@ -129,6 +134,7 @@ impl LocalOptions {
 pub struct Local<S: Store> {
     info: EngineInfo,
     clock: Arc<dyn Clock>,
+    log: Arc<Log>,
     /// None once closed.
     home: ArcSwapOption<Home<S>>,
     queue: Arc<Queue>,
@@ -150,6 +156,7 @@ pub struct Local<S: Store> {
 struct Home<S> {
     store: S,
     gate: Gate,
+    log: Arc<Log>,
     _freed: watch::Sender<()>,
 }
 
@@ -161,6 +168,11 @@ impl<S: Store> Home<S> {
 
     fn get_cached(&self, key: &Key) -> Result<Cached> {
         self.gate.look(|| self.store.get_cached(Space::Data, key.as_bytes()))
+    }
+
+    /// The version of the present view, if it can be told without waiting for a disk.
+    fn version_cached(&self) -> Result<Option<Version>> {
+        self.gate.look(|| line::version_cached(&self.store))
     }
 
     /// The present view and its version. It stays as it is, whatever a later restore does.
@@ -186,13 +198,20 @@ impl<S: Store> Local<S> {
         let info = EngineInfo {
             name: store_info.name.to_owned(),
             format: store_info.format,
-            capabilities: Capabilities { expiry: true, restore: true, ..Capabilities::default() },
+            capabilities: Capabilities {
+                expiry: true,
+                restore: true,
+                watch: true,
+                ..Capabilities::default()
+            },
             best_durability: store_info.best_durability,
             default_durability: options.default_durability.unwrap_or(store_info.best_durability),
             limits: options.limits,
         };
+        let log = Arc::new(Log::new(&info.limits, Arc::clone(&clock), &line));
         let (freed_sender, freed) = watch::channel(());
-        let home = Arc::new(Home { store, gate: Gate::default(), _freed: freed_sender });
+        let home =
+            Arc::new(Home { store, gate: Gate::default(), log: Arc::clone(&log), _freed: freed_sender });
         let queue = Arc::new(Queue::new(&info.limits));
         let meter = Arc::new(Meter::default());
         meter.writes.advanced(line.last);
@@ -219,6 +238,7 @@ impl<S: Store> Local<S> {
             })?;
         Ok(Self {
             clock,
+            log,
             home: ArcSwapOption::from(Some(home)),
             queue,
             meter,
@@ -277,8 +297,9 @@ impl<S: Store> Local<S> {
     /// nobody else's write waits for this one's disk.
     async fn warm_up(&self, batch: &Batch) -> Result<()> {
         let conditions = batch.conditions().iter().map(|(key, _)| key);
-        // A put has to know what it replaces where that may have an entry in the expiry index.
-        let looks_back = self.expiry.is_expiring();
+        // A put has to know what it replaces where that may have an entry in the expiry index, and where
+        // somebody watches it.
+        let looks_back = self.expiry.is_expiring() || self.log.wants_previous();
         let ops = batch.ops().iter().filter(|(_, op)| looks_back || matches!(op, Op::Delete));
         let mut cold = Vec::new();
         for key in conditions.chain(ops.map(|(key, _)| key)) {
@@ -416,8 +437,21 @@ impl<S: Store> Engine for Local<S> {
         answered.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Unknown, "the committer died")))
     }
 
-    async fn watch(&self, _watch: Watch) -> Result<View<WatchStream>> {
-        Err(self.unsupported("engine has no watch"))
+    async fn watch(&self, watch: Watch) -> Result<View<WatchStream>> {
+        check_range(&watch.range)?;
+        watcher::check_progress(watch.progress)?;
+        let present = match self.home()?.version_cached()? {
+            Some(present) => present,
+            None => self.read_blocking(|home| Ok(home.snapshot()?.0)).await?,
+        };
+        let opened = watcher::open(Arc::clone(&self.log), watch, present).await;
+        let meter = &self.log.meter;
+        match &opened {
+            Ok(_) => meter.opened.increment(),
+            Err(error) if error.kind() == ErrorKind::Exhausted => meter.refused.increment(),
+            Err(_) => {}
+        }
+        opened
     }
 
     async fn open_session(&self, _options: SessionOptions) -> Result<Session> {

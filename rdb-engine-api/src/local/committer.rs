@@ -92,13 +92,15 @@ impl<S: Store> Committer<S> {
     /// commit whose outcome is not known; the group has been answered then too.
     pub(super) fn commit_group(&mut self, waiting: &mut IntoIter<Request>) -> Result<()> {
         let home = Arc::clone(&self.home);
+        let looks_back = home.log.begin();
         let now = self.line.time.now(&*self.clock);
-        let mut view = GroupView::new(&home.store, self.line.last, false, now, self.expiry.is_expiring());
+        let is_expiring = self.expiry.is_expiring();
+        let mut view = GroupView::new(&home.store, self.line.last, looks_back, now, is_expiring);
         self.expire(&mut view, now);
         let mut pending = Vec::with_capacity(waiting.len());
         let (mut held_bytes, mut bytes) = (0, 0);
         let begun = self.clock.monotonic();
-        while held_bytes <= self.max_group_bytes {
+        while held_bytes + view.replaced_bytes() <= self.max_group_bytes {
             let Some(request) = waiting.next() else { break };
             self.meter.writes.taken(request.durability, begun.saturating_sub(request.queued));
             if request.not_after.is_some_and(|deadline| self.clock.monotonic() > deadline) {
@@ -128,19 +130,27 @@ impl<S: Store> Committer<S> {
         });
         // Nobody asked for a removal.
         let level = level.chain(changed.then_some(Durability::Volatile));
+        let (changes, commits) = view.into_changes();
+        let commits = home.log.prepare(commits);
         if let Some(level) = level.max()
-            && let Err(failure) = self.commit(view.into_changes().0, version, level)
+            && let Err(failure) = self.commit(changes, version, level)
         {
+            // Before the answers: whoever has one finds that the engine has stopped.
+            home.log.end();
             for judged in pending {
                 let what = judged.kind.after_failure(&failure);
                 self.answer(judged.answer, what);
             }
             return Err(failure);
         }
+        // Before the answers: whoever has one finds the commit in the history. The watchers learn of it after
+        // them.
+        home.log.append(commits);
         for judged in pending {
             let what = judged.kind.after_commit(self.line.durability);
             self.answer(judged.answer, what);
         }
+        home.log.notify();
         Ok(())
     }
 
@@ -205,6 +215,7 @@ impl<S: Store> Committer<S> {
 impl<S> Drop for Committer<S> {
     fn drop(&mut self) {
         self.home.gate.abandon();
+        self.home.log.end();
         self.queue.stop(STOPPED);
     }
 }

@@ -13,5 +13,6 @@ mod direct {
         mod expiry_failures;
         mod metrics;
         mod restore;
+        mod watch;
     }
 }
