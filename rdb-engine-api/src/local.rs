@@ -1,21 +1,26 @@
 //! The common core of local engines: everything that makes a [`Store`] an [`Engine`].
 
 mod committer;
+mod expiry;
 mod gate;
 mod histogram;
 mod intake;
 mod judge;
 mod line;
 mod meter;
+mod once;
+mod pending;
 mod queue;
 mod restore;
 mod row;
 mod scanner;
+mod sessions;
+mod time;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
@@ -25,14 +30,17 @@ use tokio::task::{JoinError, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use self::committer::Committer;
+use self::expiry::{Expiry, Outlook};
 use self::gate::Gate;
 use self::line::VersionLine;
 use self::meter::Meter;
-use self::queue::{Queue, Request};
+use self::queue::{Queue, Request, Task, Write};
+use self::sessions::{CALL_BYTES, Call, Sessions, Stamped, whole_millis};
+use self::time::EngineTime;
 use crate::{
     Batch, Cached, Capabilities, Clock, Commit, Condition, Durability, Engine, EngineInfo, EntryStream,
-    Error, ErrorKind, Key, KeyRange, Limits, MAX_KEY_BYTES, Metric, Op, Outcome, Record, Result, Scan,
-    Session, SessionOptions, Snapshot as _, Space, Stamp, Store, Version, View, Watch, WatchStream,
+    Error, ErrorKind, Key, KeyRange, Limits, MAX_KEY_BYTES, MAX_TTL, Metric, Op, Outcome, Record, Result,
+    Scan, Session, SessionOptions, Snapshot as _, Space, Stamp, Store, Version, View, Watch, WatchStream,
     WriteOptions,
 };
 
@@ -42,6 +50,8 @@ const BLOCKING_READS: usize = 64;
 /// Scans have a blocking thread each. Tokio has 512 unless told otherwise: with this many scans, reads and
 /// others still find some.
 const MAX_SCANS: usize = 384;
+/// The shortest life of a record that expires: the granularity of expiry (C15).
+const MIN_TTL: Duration = Duration::from_millis(1);
 
 /// How a [`Local`] engine behaves.
 #[derive(Clone, Debug)]
@@ -74,6 +84,7 @@ impl LocalOptions {
             ("max_scans", limits.max_scans, 1),
             ("max_queued_writes", limits.max_queued_writes, 1),
             ("max_batch_len", limits.max_batch_len, 1),
+            ("session_window", limits.session_window, 1),
             // One longest key and value have to fit.
             ("max_batch_bytes", limits.max_batch_bytes, limits.max_value_bytes.saturating_add(MAX_KEY_BYTES)),
             ("max_queued_bytes", limits.max_queued_bytes, limits.max_batch_bytes),
@@ -127,6 +138,8 @@ pub struct Local<S: Store> {
     home: ArcSwapOption<Home<S>>,
     queue: Arc<Queue>,
     meter: Arc<Meter>,
+    time: Arc<EngineTime>,
+    expiry: Arc<Outlook>,
     /// The most bytes of a restore's commit.
     max_group_bytes: usize,
     closing: CancellationToken,
@@ -175,10 +188,16 @@ impl<S: Store> Local<S> {
         options.check(store_info.best_durability)?;
         restore::recover(&store)?;
         let line = VersionLine::open(&store, &*clock)?;
+        let sessions = Sessions::open(&store, &options.limits, line.life, clock.monotonic())?;
         let info = EngineInfo {
             name: store_info.name.to_owned(),
             format: store_info.format,
-            capabilities: Capabilities { restore: true, ..Capabilities::default() },
+            capabilities: Capabilities {
+                expiry: true,
+                sessions: true,
+                restore: true,
+                ..Capabilities::default()
+            },
             best_durability: store_info.best_durability,
             default_durability: options.default_durability.unwrap_or(store_info.best_durability),
             limits: options.limits,
@@ -188,14 +207,24 @@ impl<S: Store> Local<S> {
         let queue = Arc::new(Queue::new(&info.limits));
         let meter = Arc::new(Meter::default());
         meter.writes.advanced(line.last);
-        let committer = Committer::new(
-            Arc::clone(&home),
-            Arc::clone(&queue),
-            Arc::clone(&clock),
-            Arc::clone(&meter),
+        let time = Arc::clone(&line.time);
+        let mut committer = Committer {
+            home: Arc::clone(&home),
+            queue: Arc::clone(&queue),
+            clock: Arc::clone(&clock),
+            meter: Arc::clone(&meter),
             line,
-            options.max_group_bytes,
-        );
+            expiry: Expiry::unknown(),
+            sessions,
+            default_durability: info.default_durability,
+            max_group_bytes: options.max_group_bytes,
+        };
+        // Before the first answer (C15).
+        committer.catch_up()?;
+        if let Some(failure) = committer.expiry.take_failure() {
+            return Err(failure);
+        }
+        let expiry = committer.expiry.outlook();
         std::thread::Builder::new()
             .name("flaredb-commit".to_owned())
             .spawn(move || committer.run())
@@ -207,6 +236,8 @@ impl<S: Store> Local<S> {
             home: ArcSwapOption::from(Some(home)),
             queue,
             meter,
+            time,
+            expiry,
             max_group_bytes: options.max_group_bytes,
             closing: CancellationToken::new(),
             freed,
@@ -260,9 +291,11 @@ impl<S: Store> Local<S> {
     /// nobody else's write waits for this one's disk.
     async fn warm_up(&self, batch: &Batch) -> Result<()> {
         let conditions = batch.conditions().iter().map(|(key, _)| key);
-        let deletes = batch.ops().iter().filter(|(_, op)| matches!(op, Op::Delete)).map(|(key, _)| key);
+        // A put has to know what it replaces where that may have an entry in the expiry index.
+        let looks_back = self.expiry.is_expiring();
+        let ops = batch.ops().iter().filter(|(_, op)| looks_back || matches!(op, Op::Delete));
         let mut cold = Vec::new();
-        for key in conditions.chain(deletes) {
+        for key in conditions.chain(ops.map(|(key, _)| key)) {
             if self.get_cached(key)? == Cached::Miss {
                 cold.push(key.clone());
             }
@@ -294,11 +327,15 @@ impl<S: Store> Local<S> {
             check_limit("value is too long", value.len(), limits.max_value_bytes)?;
         }
         check_limit("batch is too large", batch.size_bytes(), limits.max_batch_bytes)?;
-        if batch.ops().iter().any(|(_, op)| matches!(op, Op::Put { ttl: Some(_), .. })) {
-            return Err(self.unsupported("engine has no expiry"));
-        }
-        if options.stamp.is_some() {
-            return Err(self.unsupported("engine has no sessions"));
+        for (_, op) in batch.ops() {
+            if let Op::Put { ttl: Some(ttl), .. } = op
+                && !(MIN_TTL..=MAX_TTL).contains(ttl)
+            {
+                return Err(Error::new(ErrorKind::InvalidArgument, "time to live is out of bounds")
+                    .with("ttl_ms", ttl.as_secs_f64() * 1e3)
+                    .with("least_ms", MIN_TTL.as_millis())
+                    .with("most_ms", MAX_TTL.as_millis()));
+            }
         }
         if options.wait.is_some() {
             return Err(self.unsupported("engine has no writes that wait for their conditions"));
@@ -309,6 +346,22 @@ impl<S: Store> Local<S> {
                 .with("best", self.info.best_durability));
         }
         Ok(())
+    }
+
+    fn push(&self, task: Task, bytes: usize) -> Result<()> {
+        let pushed = self.queue.push(Request { task, bytes, queued: self.clock.monotonic() });
+        pushed.inspect_err(|error| {
+            if error.kind() == ErrorKind::Exhausted {
+                self.meter.reads.writes_refused.increment();
+            }
+        })
+    }
+
+    /// Asks the committer something, in order with the writes.
+    async fn call<T>(&self, call: impl FnOnce(oneshot::Sender<Result<T>>) -> Call) -> Result<T> {
+        let (answer, answered) = oneshot::channel();
+        self.push(Task::Session(call(answer)), CALL_BYTES)?;
+        answered.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Unknown, "the committer died")))
     }
 
     fn unsupported(&self, message: &str) -> Error {
@@ -373,19 +426,11 @@ impl<S: Store> Engine for Local<S> {
         let not_after = options.timeout.and_then(|timeout| self.clock.monotonic().checked_add(timeout));
         self.warm_up(&batch).await?;
         let (answer, answered) = oneshot::channel();
-        let pushed = self.queue.push(Request {
-            bytes: batch.size_bytes(),
-            durability: options.durability.unwrap_or(self.info.default_durability),
-            queued: self.clock.monotonic(),
-            batch,
-            not_after,
-            answer,
-        });
-        pushed.inspect_err(|error| {
-            if error.kind() == ErrorKind::Exhausted {
-                self.meter.reads.writes_refused.increment();
-            }
-        })?;
+        let bytes = batch.size_bytes();
+        let stamped = options.stamp.map(|stamp| Stamped::new(stamp, &batch));
+        let durability = options.durability.unwrap_or(self.info.default_durability);
+        let write = Write { batch, durability, not_after, stamped, answer };
+        self.push(Task::Write(write), bytes)?;
         // The committer answers every request it took, so silence means that its thread died.
         answered.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Unknown, "the committer died")))
     }
@@ -394,24 +439,34 @@ impl<S: Store> Engine for Local<S> {
         Err(self.unsupported("engine has no watch"))
     }
 
-    async fn open_session(&self, _options: SessionOptions) -> Result<Session> {
-        Err(self.unsupported("engine has no sessions"))
+    async fn open_session(&self, options: SessionOptions) -> Result<Session> {
+        let limit = self.info.limits.session_idle;
+        let idle = options.idle.unwrap_or(limit);
+        if idle.is_zero() || idle > limit {
+            return Err(Error::new(ErrorKind::InvalidArgument, "a session cannot be idle for so long")
+                .with("idle_ms", idle.as_millis())
+                .with("limit_ms", limit.as_millis()));
+        }
+        let idle = Duration::from_millis(whole_millis(idle));
+        self.call(|answer| Call::Open { idle, answer }).await
     }
 
-    async fn resume_session(&self, _id: NonZeroU64) -> Result<Option<Session>> {
-        Err(self.unsupported("engine has no sessions"))
+    async fn resume_session(&self, id: NonZeroU64) -> Result<Option<Session>> {
+        self.call(|answer| Call::Resume { id, answer }).await
     }
 
-    async fn end_session(&self, _id: NonZeroU64) -> Result<()> {
-        Err(self.unsupported("engine has no sessions"))
+    async fn end_session(&self, id: NonZeroU64) -> Result<()> {
+        self.call(|answer| Call::End { id, answer }).await
     }
 
-    async fn settle(&self, _stamp: Stamp) -> Result<Option<Outcome>> {
-        Err(self.unsupported("engine has no sessions"))
+    async fn settle(&self, stamp: Stamp) -> Result<Option<Outcome>> {
+        self.call(|answer| Call::Settle { stamp, answer }).await
     }
 
     async fn time(&self) -> Result<SystemTime> {
-        Err(self.unsupported("engine has no expiry"))
+        self.home()?;
+        let now = time::from_millis(self.time.now(&*self.clock).reached);
+        now.ok_or_else(|| Error::new(ErrorKind::Internal, "the engine's time is beyond the system's"))
     }
 
     async fn restore(&self, view: View<EntryStream>) -> Result<Commit> {

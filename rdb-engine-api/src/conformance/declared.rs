@@ -39,9 +39,7 @@ fn check_declaration(info: &EngineInfo) {
         "the default durability is one that can be reached (C9)"
     );
     let capabilities = info.capabilities;
-    for (declared, what) in
-        [(capabilities.expiry, "expiry"), (capabilities.watch, "watch"), (capabilities.sessions, "sessions")]
-    {
+    for (declared, what) in [(capabilities.watch, "watch"), (capabilities.blocking, "blocking")] {
         assert!(
             !declared,
             "the engine declares `{what}`, but this version of the suite has no case that proves it"

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::queue::Queue;
 use super::restore::{Job, Part};
-use super::{check_limit, row};
+use super::{check_limit, expiry, row};
 use crate::{ChangeSet, Commit, Entry, EntryStream, Error, ErrorKind, Limits, Result, Space, Version, View};
 
 /// Rows of one commit, however short they are.
@@ -116,9 +116,6 @@ impl Intake {
     fn take(&mut self, Entry { key, record }: Entry) -> Result<()> {
         let refused = |message: &str| Error::new(ErrorKind::InvalidArgument, message).with("key", &key);
         let Some(record) = record else { return Err(refused("a restore takes records, not keys alone")) };
-        if record.expires_at.is_some() {
-            return Err(Error::new(ErrorKind::Unsupported, "engine has no expiry").with("key", &key));
-        }
         check_limit("value is too long", record.value.len(), self.bounds.max_value_bytes)?;
         // No key is empty, so the first is behind the empty one.
         if key.as_bytes() <= &self.last[..] {
@@ -127,7 +124,11 @@ impl Intake {
         if record.version > self.version {
             return Err(refused("record to restore is newer than its view").with("view", self.version));
         }
-        let row = row::encode(key.as_bytes(), &record).0;
+        let (row, record) = row::encode(key.as_bytes(), &record);
+        if let Some((entry, value)) = expiry::entry_of(&key, &record) {
+            self.part_bytes += entry.len() + value.len();
+            self.part.push(Space::System, entry, Some(value));
+        }
         // The key may be a slice of a message, all of which the part would keep: a part of 4,096 short records
         // must not hold as many long messages (C14).
         let key = Bytes::copy_from_slice(key.as_bytes());

@@ -1,16 +1,18 @@
 //! Judging batches: what each would do, without doing it.
 //!
-//! Judging reads no clock and changes nothing, so that a replica can judge the same batch again and
+//! Judging is given the time, reads no clock and changes nothing, so that a replica can judge the same batch again and
 //! come to the same end.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 
+use super::expiry::{self, Due};
 use super::row;
+use super::time::{Reading, from_millis, life, to_millis};
 use crate::{
-    Batch, Cause, ChangeSet, CommittedBatch, CommittedOp, Condition, Conflict, Key, Op, Previous, Record,
-    Result, Space, Store, Version,
+    Batch, Cause, ChangeSet, CommittedBatch, CommittedOp, Condition, Conflict, ErrorKind, Key, Op, Previous,
+    Record, Result, Space, Store, Version,
 };
 
 /// The state that the next batch of a group is judged in: the store, and over it what the earlier
@@ -27,6 +29,12 @@ pub(super) struct GroupView<'s, S> {
     commits: Vec<CommittedBatch>,
     /// Whether to look at what each change replaces, even where judging did not need to know.
     looks_back: bool,
+    /// The time of the group: from it the lives of its records are counted (C15).
+    now: Reading,
+    /// Whether the store holds records that expire: then a change has to know what it replaces.
+    is_expiring: bool,
+    /// Entries of the expiry index that stand for no record.
+    strays: Vec<Bytes>,
 }
 
 /// What a group has made of a key: none where it removed the record.
@@ -34,6 +42,8 @@ pub(super) struct GroupView<'s, S> {
 struct Changed {
     row: Option<Bytes>,
     record: Option<Record>,
+    /// When the store's record expires.
+    stored_expiry: Option<u64>,
 }
 
 /// What a batch would do.
@@ -48,8 +58,23 @@ pub(super) enum Verdict {
 }
 
 impl<'s, S: Store> GroupView<'s, S> {
-    pub(super) fn new(store: &'s S, version: Version, looks_back: bool) -> Self {
-        Self { store, version, changed: HashMap::new(), commits: Vec::new(), looks_back }
+    pub(super) fn new(
+        store: &'s S,
+        version: Version,
+        looks_back: bool,
+        now: Reading,
+        is_expiring: bool,
+    ) -> Self {
+        Self {
+            store,
+            version,
+            changed: HashMap::new(),
+            commits: Vec::new(),
+            looks_back,
+            now,
+            is_expiring,
+            strays: Vec::new(),
+        }
     }
 
     /// The version of the view.
@@ -58,7 +83,7 @@ impl<'s, S: Store> GroupView<'s, S> {
     }
 
     pub(super) fn is_changed(&self) -> bool {
-        !self.changed.is_empty()
+        !self.changed.is_empty() || !self.strays.is_empty()
     }
 
     /// Judges a batch: all conditions against this view, in order (C3), then what the operations would
@@ -82,42 +107,119 @@ impl<'s, S: Store> GroupView<'s, S> {
 
     /// Makes changes part of the view, as one commit. An error leaves the view as it was.
     pub(super) fn apply(&mut self, version: Version, cause: Cause, changes: Vec<(Key, Op)>) -> Result<()> {
-        let previous = changes.iter().map(|(key, _)| self.previous(key)).collect::<Result<Vec<_>>>()?;
+        let replaced = changes.iter().map(|(key, _)| self.replaced(key)).collect::<Result<Vec<_>>>()?;
         let mut ops = Vec::with_capacity(changes.len());
-        for ((key, op), previous) in changes.into_iter().zip(previous) {
-            let (row, record) = match op {
-                Op::Put { value, .. } => {
-                    let (row, record) = row::encode(key.as_bytes(), &Record::new(value, version));
-                    (Some(row), Some(record))
+        for ((key, op), replaced) in changes.into_iter().zip(replaced) {
+            let record = match op {
+                Op::Put { value, ttl } => {
+                    let mut record = Record::new(value, version);
+                    record.expires_at =
+                        ttl.and_then(|ttl| from_millis(self.now.reached.saturating_add(life(ttl))));
+                    Some(record)
                 }
-                Op::Delete => (None, None),
+                Op::Delete => None,
             };
-            self.changed.insert(key.clone(), Changed { row, record: record.clone() });
-            ops.push(CommittedOp { key, record, previous });
+            ops.push(self.change(key, record, replaced));
         }
         self.commits.push(CommittedBatch { version, cause, ops });
         self.version = version;
         Ok(())
     }
 
+    /// Removes the record that an entry of the expiry index stands for, by a commit of its own, if the record
+    /// still is that one (C15); tells its size.
+    pub(super) fn expire(&mut self, due: Due, version: Version) -> Result<Option<usize>> {
+        let is_meant = |record: &Record| {
+            (record.version, record.expires_at.map(to_millis)) == (due.version, Some(due.expires))
+        };
+        let Some(record) = self.current(&due.key)?.filter(is_meant) else { return Ok(None) };
+        let size = due.key.len() + record.value.len();
+        let previous = if self.looks_back { Previous::Record(record) } else { Previous::NotAsked };
+        let op = self.change(due.key, None, (previous, Some(due.expires)));
+        self.commits.push(CommittedBatch { version, cause: Cause::Expiry, ops: vec![op] });
+        self.version = version;
+        Ok(Some(size))
+    }
+
+    /// Removes an entry of the expiry index that stands for no record.
+    pub(super) fn remove_entry(&mut self, entry: Bytes) {
+        self.strays.push(entry);
+    }
+
+    fn change(
+        &mut self,
+        key: Key,
+        record: Option<Record>,
+        (previous, stored_expiry): (Previous, Option<u64>),
+    ) -> CommittedOp {
+        let (row, record) = record.map(|record| row::encode(key.as_bytes(), &record)).unzip();
+        let changed = Changed { row, record: record.clone(), stored_expiry };
+        self.changed.insert(key.clone(), changed);
+        CommittedOp { key, record, previous }
+    }
+
     /// What the store must change to hold this view, and the commits that led to it.
     pub(super) fn into_changes(self) -> (ChangeSet, Vec<CommittedBatch>) {
         let mut changes = ChangeSet::new();
+        let mut entries: BTreeMap<Bytes, Option<Bytes>> =
+            self.strays.into_iter().map(|entry| (entry, None)).collect();
         for (key, changed) in self.changed {
+            if let Some(expires) = changed.stored_expiry {
+                entries.entry(expiry::entry_key(expires, &key)).or_default();
+            }
+            if let Some(record) = &changed.record
+                && let Some((entry, value)) = expiry::entry_of(&key, record)
+            {
+                entries.insert(entry, Some(value));
+            }
             changes.push(Space::Data, key.into_bytes(), changed.row);
+        }
+        for (entry, value) in entries {
+            changes.push(Space::System, entry, value);
         }
         (changes, self.commits)
     }
 
-    /// What a change of this key replaces, as far as anybody wants to know.
-    fn previous(&self, key: &Key) -> Result<Previous> {
-        if !self.looks_back {
-            return Ok(Previous::NotAsked);
-        }
-        Ok(self.current(key)?.map_or(Previous::Absent, Previous::Record))
+    /// The first of the entries that this view adds to the expiry index.
+    pub(super) fn first_entry(&self) -> Option<Bytes> {
+        let records = self.changed.iter().filter_map(|(key, changed)| Some((key, changed.record.as_ref()?)));
+        let first = records.filter_map(|(key, record)| Some((record.expires_at?, key))).min();
+        first.map(|(expires_at, key)| expiry::entry_key(to_millis(expires_at), key))
     }
 
-    fn current(&self, key: &Key) -> Result<Option<Record>> {
+    /// What a change of this key replaces, as far as anybody wants to know, and when the store's record
+    /// expires.
+    fn replaced(&self, key: &Key) -> Result<(Previous, Option<u64>)> {
+        let changed = self.changed.get(key);
+        let stored = changed.and_then(|changed| changed.stored_expiry);
+        // Of a key that was changed before, the index is concerned with what that change replaced.
+        let asks_expiry = self.is_expiring && changed.is_none();
+        if !self.looks_back && !asks_expiry {
+            return Ok((Previous::NotAsked, stored));
+        }
+        let current = match self.current(key) {
+            // A put mends what is damaged. If that has an entry in the index, it is a stray from now on.
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                let previous = if self.looks_back { Previous::Omitted } else { Previous::NotAsked };
+                return Ok((previous, stored));
+            }
+            current => current?,
+        };
+        let stored = if asks_expiry {
+            current.as_ref().and_then(|record| record.expires_at).map(to_millis)
+        } else {
+            stored
+        };
+        let previous = match current {
+            _ if !self.looks_back => Previous::NotAsked,
+            None => Previous::Absent,
+            Some(record) => Previous::Record(record),
+        };
+        Ok((previous, stored))
+    }
+
+    /// The record under a key in this view.
+    pub(super) fn current(&self, key: &Key) -> Result<Option<Record>> {
         if let Some(changed) = self.changed.get(key) {
             return Ok(changed.record.clone());
         }

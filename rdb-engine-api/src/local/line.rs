@@ -8,16 +8,23 @@
 //! An opening also goes on above the wall clock in microseconds. So an engine that keeps nothing, a
 //! directory that was removed and made anew, and a change of engine do not repeat versions either, as
 //! long as the clock does not run backward while nothing is kept.
+//!
+//! The row also keeps the latest of the engine's time: see [`EngineTime`].
 
+use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::row::checksum;
+use super::time::EngineTime;
 use crate::{ChangeSet, Clock, Durability, Error, ErrorKind, Result, Snapshot, Space, Store, Version};
 
 const KEY: &[u8] = b"version-line";
-const TAG: u8 = 1;
+/// A row with the engine's time. Rows without one, of before there was an expiry, have the tag before it.
+const TAG: u8 = 2;
+const TIMELESS_TAG: u8 = 1;
 /// Versions that may be given between two power-safe writes of the row.
 ///
 /// Small, since an opening after a crash skips the rest of it: in microseconds, it takes less time than an
@@ -30,12 +37,15 @@ pub(super) struct VersionLine {
     pub(super) last: Version,
     /// The level that every commit up to `last` has reached.
     pub(super) durability: Durability,
+    /// The engine's time; the latest goes into each commit.
+    pub(super) time: Arc<EngineTime>,
     /// The next version to give is greater than this.
+    /// The number of this opening, which no other one has (C17).
+    pub(super) life: NonZeroU64,
+    /// The next number to give is greater than this, whether it becomes a version or something else's.
     given: u64,
-    /// The greatest version that may be given before the row is made power-safe again.
+    /// The greatest number that may be given before the row is made power-safe again.
     reserved: u64,
-    /// The greatest version that someone may have seen before this opening.
-    seen_before: u64,
 }
 
 impl VersionLine {
@@ -43,17 +53,22 @@ impl VersionLine {
     pub(super) fn open(store: &impl Store, clock: &dyn Clock) -> Result<Self> {
         let row = store.get(Space::System, KEY)?;
         let kept = row.map(|row| decode(&row)).transpose()?;
-        let given = kept.map_or(0, |(_, reserved)| reserved).max(micros(clock)).max(1);
+        let seen_before = kept.as_ref().map_or(0, |kept| kept.reserved);
+        let time = EngineTime::start(kept.as_ref().map_or(0, |kept| kept.time), clock);
+        let given = seen_before.max(micros(clock)).max(1);
         let last = match kept {
-            Some((last, _)) => last,
+            Some(kept) => kept.last,
             None => Version::new(given).unwrap_or(Version::MIN),
         };
+        // The life takes a number like a version does. It is behind the block that is made power-safe here,
+        // before anybody sees it, so no opening gives it again, even if nothing is ever written.
+        let life = given.checked_add(1).and_then(NonZeroU64::new).ok_or_else(end_of_line)?;
         let best = store.info().best_durability;
-        let seen_before = kept.map_or(0, |(_, reserved)| reserved);
         let durability = best.min(Durability::Process);
-        let mut line = Self { last, durability, given, reserved: given, seen_before };
+        let mut line =
+            Self { last, durability, time: Arc::new(time), life, given: life.get(), reserved: given };
         let mut changes = ChangeSet::new();
-        line.reserve_behind(given)?;
+        line.reserve_behind(line.given)?;
         line.record(last, &mut changes);
         line.durability = store.commit(changes, best)?;
         Ok(line)
@@ -63,6 +78,14 @@ impl VersionLine {
     pub(super) fn next(&self, after: Version) -> Result<Version> {
         let next = after.get().max(self.given).checked_add(1).and_then(Version::new);
         next.ok_or_else(end_of_line)
+    }
+
+    /// A number for something else than a version: never given before, and never again once a commit that
+    /// [needs](Self::needs_block) a block for it has one.
+    pub(super) fn take(&mut self, after: Version) -> Result<NonZeroU64> {
+        let number = self.next(after)?.get();
+        self.given = number;
+        NonZeroU64::new(number).ok_or_else(end_of_line)
     }
 
     /// The version that a restore of a view ends with: above the view's, above all that this line has
@@ -76,32 +99,35 @@ impl VersionLine {
 
     /// Whether a commit of this version must be power-safe, because it begins a new block.
     pub(super) fn needs_block(&self, version: Version) -> bool {
-        version.get() > self.reserved
+        version.get().max(self.given) > self.reserved
     }
 
     /// Begins a new block; the commit that records it must be power-safe.
     pub(super) fn reserve_behind(&mut self, version: u64) -> Result<()> {
-        let reserved = version.checked_add(BLOCK);
+        let reserved = version.max(self.given).checked_add(BLOCK);
         self.reserved = reserved.ok_or_else(end_of_line)?;
         Ok(())
     }
 
     /// Adds the row to a commit that ends with this version.
     pub(super) fn record(&self, version: Version, changes: &mut ChangeSet) {
-        changes.push(Space::System, Bytes::from_static(KEY), Some(encode(version, self.reserved)));
+        let row = encode(&Kept { last: version, reserved: self.reserved, time: self.time.latest() });
+        changes.push(Space::System, Bytes::from_static(KEY), Some(row));
     }
 
-    /// Adds the row to the last commit of all: what was reserved and not given is free again.
+    /// Adds the row to the last commit of all: what was reserved and not given is free again. This
+    /// opening's life was given.
     pub(super) fn give_back(&mut self, changes: &mut ChangeSet) {
-        self.reserved = self.last.get().max(self.seen_before);
+        self.reserved = self.last.get().max(self.given);
         self.record(self.last, changes);
     }
 
     /// Takes note of a commit that returned.
     pub(super) fn committed(&mut self, version: Version, durability: Durability) {
+        // A commit without a version changed no record: all records are as safe as they were.
+        self.durability = if version == self.last { self.durability.max(durability) } else { durability };
         self.last = version;
         self.given = self.given.max(version.get());
-        self.durability = durability;
     }
 }
 
@@ -114,30 +140,44 @@ fn micros(clock: &dyn Clock) -> u64 {
 /// The version of the view that a snapshot shows.
 pub(super) fn version_of(snapshot: &impl Snapshot) -> Result<Version> {
     let row = snapshot.get(Space::System, KEY)?.ok_or_else(corrupt)?;
-    Ok(decode(&row)?.0)
+    Ok(decode(&row)?.last)
 }
 
-fn encode(last: Version, reserved: u64) -> Bytes {
-    let mut row = BytesMut::with_capacity(21);
+/// What the row says.
+#[derive(Debug)]
+struct Kept {
+    last: Version,
+    reserved: u64,
+    /// The latest of the engine's time, in milliseconds; 0 in a row without it.
+    time: u64,
+}
+
+fn encode(kept: &Kept) -> Bytes {
+    let mut row = BytesMut::with_capacity(29);
     row.put_u32(0);
     row.put_u8(TAG);
-    row.put_u64(last.get());
-    row.put_u64(reserved);
+    row.put_u64(kept.last.get());
+    row.put_u64(kept.reserved);
+    row.put_u64(kept.time);
     let checksum = checksum(KEY, &row[4..]);
     row[..4].copy_from_slice(&checksum.to_be_bytes());
     row.freeze()
 }
 
-fn decode(row: &Bytes) -> Result<(Version, u64)> {
-    let row: &[u8; 21] = (&row[..]).try_into().map_err(|_| corrupt())?;
+fn decode(row: &Bytes) -> Result<Kept> {
     let (stored, body) = row.split_first_chunk::<4>().ok_or_else(corrupt)?;
-    if u32::from_be_bytes(*stored) != checksum(KEY, body) || body[0] != TAG {
+    if u32::from_be_bytes(*stored) != checksum(KEY, body) {
         return Err(corrupt());
     }
-    let (last, rest) = body[1..].split_first_chunk::<8>().ok_or_else(corrupt)?;
-    let (reserved, _) = rest.split_first_chunk::<8>().ok_or_else(corrupt)?;
+    let (tag, numbers) = body.split_first().ok_or_else(corrupt)?;
+    let (numbers, rest) = numbers.as_chunks::<8>();
+    let (last, reserved, time) = match (tag, numbers, rest) {
+        (&TAG, [last, reserved, time], []) => (last, reserved, u64::from_be_bytes(*time)),
+        (&TIMELESS_TAG, [last, reserved], []) => (last, reserved, 0),
+        _ => return Err(corrupt()),
+    };
     let last = Version::new(u64::from_be_bytes(*last)).ok_or_else(corrupt)?;
-    Ok((last, u64::from_be_bytes(*reserved)))
+    Ok(Kept { last, reserved: u64::from_be_bytes(*reserved), time })
 }
 
 fn end_of_line() -> Error {
@@ -241,7 +281,7 @@ mod tests {
         let first = line.last;
         assert_eq!(first.get(), 1_000_000_000);
         let seen = (0..10).map(|_| commit_one(&mut line, &store, Durability::Process)).max().unwrap();
-        assert_eq!(seen.get(), first.get() + 10);
+        assert_eq!(seen.get(), line.life.get() + 10);
         assert_eq!(line.durability, Durability::Process);
 
         clock.set_wall(SystemTime::UNIX_EPOCH);
@@ -281,7 +321,8 @@ mod tests {
         end(&mut line, &store);
         let mut line = VersionLine::open(&store, &clock).unwrap();
         assert_eq!(line.last, seen);
-        assert_eq!(line.next(line.last).unwrap().get(), seen.get() + 1);
+        assert_eq!(line.life.get(), seen.get() + 1);
+        assert_eq!(line.next(line.last).unwrap().get(), seen.get() + 2);
 
         // After a crash the block may have been seen; an opening without a commit gives none of it back.
         commit_one(&mut line, &store, Durability::Process);
@@ -290,6 +331,51 @@ mod tests {
         end(&mut line, &store);
         let line = VersionLine::open(&store, &clock).unwrap();
         assert!(line.next(line.last).unwrap().get() > seen);
+    }
+
+    #[test]
+    fn time_of_the_last_commit_goes_on_over_a_restart_and_an_older_row_has_none() {
+        let start = UNIX_EPOCH + Duration::from_secs(1_000);
+        let clock = ManualClock::new(start);
+        let store = OneRow::default();
+        let mut line = VersionLine::open(&store, &clock).unwrap();
+        clock.advance(Duration::from_secs(5));
+        assert_eq!(line.time.now(&clock).reached, 1_005_000);
+        commit_one(&mut line, &store, Durability::Process);
+        clock.set_wall(UNIX_EPOCH);
+        assert_eq!(VersionLine::open(&store, &clock).unwrap().time.latest(), 1_005_000);
+        clock.set_wall(start + Duration::from_secs(6));
+        assert_eq!(VersionLine::open(&store, &clock).unwrap().time.latest(), 1_006_000);
+
+        let row = store.row.lock().clone().unwrap();
+        let body = [&[TIMELESS_TAG], &row[5..21]].concat();
+        let older = [&checksum(KEY, &body).to_be_bytes()[..], &body].concat();
+        *store.row.lock() = Some(older.into());
+        clock.set_wall(UNIX_EPOCH);
+        let reopened = VersionLine::open(&store, &clock).unwrap();
+        assert_eq!((reopened.time.latest(), reopened.last), (0, line.last));
+    }
+
+    #[test]
+    fn no_two_openings_have_one_life_and_no_number_is_taken_twice_even_where_nothing_is_written() {
+        let clock = ManualClock::new(UNIX_EPOCH);
+        let mut store = OneRow::default();
+        let mut seen = Vec::new();
+        for round in 0..30 {
+            let mut line = VersionLine::open(&store, &clock).unwrap();
+            seen.push(line.life.get());
+            if round % 2 == 1 {
+                seen.push(line.take(line.last).unwrap().get());
+            }
+            if round % 3 == 1 {
+                let mut changes = ChangeSet::new();
+                line.give_back(&mut changes);
+                store.commit(changes, Durability::Synced).unwrap();
+            } else {
+                store = store.after_power_cut();
+            }
+        }
+        assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");
     }
 
     #[test]

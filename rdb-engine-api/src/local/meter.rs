@@ -29,6 +29,7 @@ impl Counter {
 pub(super) struct Meter {
     pub(super) reads: ReadMeter,
     pub(super) writes: WriteMeter,
+    pub(super) sessions: SessionMeter,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +44,49 @@ pub(super) struct ReadMeter {
     pub(super) writes_refused: Counter,
 }
 
+/// Counted by the committer alone.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct SessionMeter {
+    open: AtomicU64,
+    idle: AtomicU64,
+    pub(super) again: Counter,
+    pub(super) stale: Counter,
+}
+
+impl SessionMeter {
+    /// So many sessions are open.
+    pub(super) fn opened(&self, count: usize) {
+        self.open.store(count as u64, Ordering::Relaxed);
+    }
+
+    /// So many were ended for their idleness.
+    pub(super) fn ended_idle(&self, count: usize) {
+        self.idle.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    fn metrics(&self, metrics: &mut Vec<Metric>) {
+        metrics.extend([
+            Metric::gauge("sessions", "Sessions open now", self.open.load(Ordering::Relaxed) as f64),
+            Metric::counter(
+                "sessions_idle",
+                "Sessions ended because they were idle for too long",
+                self.idle.load(Ordering::Relaxed),
+            ),
+            Metric::counter(
+                "session_writes_again",
+                "Writes of sessions that had arrived before and were told their first outcome",
+                self.again.get(),
+            ),
+            Metric::counter(
+                "session_writes_stale",
+                "Writes of sessions refused because they were sent to an earlier life of the engine",
+                self.stale.get(),
+            ),
+        ]);
+    }
+}
+
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct WriteMeter {
@@ -53,6 +97,9 @@ pub(super) struct WriteMeter {
     asked: [Counter; Durability::ALL.len()],
     reached: [Counter; Durability::ALL.len()],
     outcomes: [Counter; OUTCOMES.len()],
+    expired: Counter,
+    expiry_lateness: Histogram,
+    expiry_failures: Counter,
     last_version: AtomicU64,
 }
 
@@ -79,6 +126,9 @@ impl Default for WriteMeter {
             asked: Default::default(),
             reached: Default::default(),
             outcomes: Default::default(),
+            expired: Counter::default(),
+            expiry_lateness: Histogram::exponential(1, 2, 24),
+            expiry_failures: Counter::default(),
             last_version: AtomicU64::new(0),
         }
     }
@@ -105,6 +155,17 @@ impl WriteMeter {
     /// The latest commit has this version.
     pub(super) fn advanced(&self, version: Version) {
         self.last_version.store(version.get(), Ordering::Relaxed);
+    }
+
+    /// A record is removed, so many milliseconds after its time was over.
+    pub(super) fn expired(&self, late: u64) {
+        self.expired.increment();
+        self.expiry_lateness.observe(late);
+    }
+
+    /// A record, or all that are due, could not be removed.
+    pub(super) fn expiry_failed(&self) {
+        self.expiry_failures.increment();
     }
 
     /// A write is about to be answered.
@@ -143,7 +204,16 @@ impl WriteMeter {
             "Bytes of keys and values of the writes judged as one group",
             self.group_bytes.value(1.0),
         );
+        let help = "Time between the end of a record's life and its removal";
+        let lateness = Metric::new("expiry_lateness", help, self.expiry_lateness.value(1e3));
         metrics.extend([
+            Metric::counter("expired", "Records removed because their time was over", self.expired.get()),
+            lateness.in_unit(MetricUnit::Seconds),
+            Metric::counter(
+                "expiry_failures",
+                "Times that something due could not be removed, because it could not be read",
+                self.expiry_failures.get(),
+            ),
             waits.in_unit(MetricUnit::Seconds),
             Metric::new("group_writes", "Writes judged as one group", self.group_writes.value(1.0)),
             bytes.in_unit(MetricUnit::Bytes),
@@ -192,6 +262,7 @@ impl<S: Store> Local<S> {
         let mut metrics = Vec::with_capacity(64);
         self.meter.reads.metrics(&mut metrics);
         self.meter.writes.metrics(&mut metrics);
+        self.meter.sessions.metrics(&mut metrics);
         let limits = &self.info.limits;
         let taken = |limit: usize, free: usize| limit.saturating_sub(free) as f64;
         let queue = self.queue.level();
@@ -235,6 +306,18 @@ impl<S: Store> Local<S> {
                 "Scans open now",
                 taken(limits.max_scans, self.scans.available_permits()),
             ),
+            Metric::gauge(
+                "expiring_records",
+                "Whether there may be records that expire: 1, or 0 where there is none",
+                f64::from(u8::from(self.expiry.is_expiring())),
+            ),
+            Metric::new(
+                "expiry_lag",
+                "How long the oldest record whose time is over has been waiting to be removed",
+                MetricValue::Gauge(self.expiry.lag(self.time.now(&*self.clock)) as f64 / 1e3),
+            )
+            .in_unit(MetricUnit::Seconds),
+            Metric::gauge("sessions_limit", "The most sessions open at once", limits.max_sessions as f64),
             Metric::gauge("scans_open_limit", "The most scans open at once", limits.max_scans as f64),
         ]);
         if let Some(home) = &*self.home.load() {

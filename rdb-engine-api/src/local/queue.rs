@@ -1,4 +1,4 @@
-//! The writes that wait for the committer, bounded in entries and in bytes (C14).
+//! The writes and calls that wait for the committer, bounded in entries and in bytes (C14).
 
 use std::collections::VecDeque;
 use std::mem;
@@ -9,25 +9,52 @@ use tokio::sync::oneshot;
 
 use super::gate::restoring;
 use super::restore::Job;
+use super::sessions::{Call, Stamped};
 use crate::{Batch, Durability, Error, ErrorKind, Limits, Outcome, Result};
+
+/// What waits for its turn.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) task: Task,
+    pub(super) bytes: usize,
+    /// The monotonic time at which it was queued.
+    pub(super) queued: Duration,
+}
+
+/// What a caller wants done, in order with all else.
+#[derive(Debug)]
+pub(super) enum Task {
+    Write(Write),
+    Session(Call),
+}
 
 /// A write that waits to be judged.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(super) struct Write {
     pub(super) batch: Batch,
-    pub(super) bytes: usize,
     pub(super) durability: Durability,
-    /// The monotonic time at which it was queued.
-    pub(super) queued: Duration,
     /// The monotonic time after which the write must not begin.
     pub(super) not_after: Option<Duration>,
+    /// Its place in a session.
+    pub(super) stamped: Option<Stamped>,
     pub(super) answer: oneshot::Sender<Result<Outcome>>,
+}
+
+impl Request {
+    /// Tells the caller that nothing was done.
+    pub(super) fn refuse(self, error: Error) {
+        // Whoever dropped the future does not want to know.
+        match self.task {
+            Task::Write(write) => drop(write.answer.send(Err(error))),
+            Task::Session(call) => call.refuse(error),
+        }
+    }
 }
 
 /// What the committer has to do next.
 #[derive(Debug)]
 pub(super) enum Work {
-    /// Writes to judge, in order.
+    /// What to do next, in order; nothing where the time to wait is over.
     Group(Vec<Request>),
     /// A restore to carry out.
     Restore(Job),
@@ -119,8 +146,7 @@ impl Queue {
             mem::take(&mut state.waiting)
         };
         for request in refused {
-            // Whoever dropped the future does not want to know.
-            let _ = request.answer.send(Err(restoring()));
+            request.refuse(restoring());
         }
     }
 
@@ -131,8 +157,9 @@ impl Queue {
 
     /// Takes a restore, but not two without a group of writes between them where writes wait: restores that
     /// are refused, one after another, hold nobody up. Else takes what waits, in order, up to `max_bytes` and
-    /// at least one; waits for something to take. None once the queue is closed and empty.
-    pub(super) fn take(&self, max_bytes: usize) -> Option<Work> {
+    /// at least one; waits for something to take, but where there is a pause, for no longer than that: then it
+    /// is a group of no writes. None once the queue is closed and empty.
+    pub(super) fn take(&self, max_bytes: usize, pause: Option<Duration>) -> Option<Work> {
         let mut state = self.state.lock();
         loop {
             let is_writes_turn = mem::take(&mut state.is_writes_turn);
@@ -149,7 +176,14 @@ impl Queue {
             if state.ended.is_some() {
                 return None;
             }
-            self.filled.wait(&mut state);
+            match pause {
+                None => self.filled.wait(&mut state),
+                Some(pause) => {
+                    if pause.is_zero() || self.filled.wait_for(&mut state, pause).timed_out() {
+                        return Some(Work::Group(Vec::new()));
+                    }
+                }
+            }
         }
         let mut bytes = 0;
         let count = state.waiting.iter().take_while(|request| {
@@ -181,8 +215,7 @@ impl Queue {
             let _ = job.answer.send(Err(Error::new(ErrorKind::Closed, reason)));
         }
         for request in refused {
-            // Whoever dropped the future does not want to know.
-            let _ = request.answer.send(Err(Error::new(ErrorKind::Closed, reason)));
+            request.refuse(Error::new(ErrorKind::Closed, reason));
         }
     }
 }
@@ -202,18 +235,24 @@ mod tests {
     fn writes_get_their_turn_among_restores_however_many_there_are() {
         let queue = Queue::new(&Limits::default());
         let write = Request {
-            batch: Batch::new(),
+            task: Task::Write(Write {
+                batch: Batch::new(),
+                durability: Durability::Volatile,
+                not_after: None,
+                stamped: None,
+                answer: oneshot::channel().0,
+            }),
             bytes: 1,
-            durability: Durability::Volatile,
             queued: Duration::ZERO,
-            not_after: None,
-            answer: oneshot::channel().0,
         };
         queue.push_restore(restore()).unwrap();
         queue.push(write).unwrap();
-        assert!(matches!(queue.take(1), Some(Work::Restore(_))));
+        assert!(matches!(queue.take(1, None), Some(Work::Restore(_))));
         queue.push_restore(restore()).unwrap();
-        assert!(matches!(queue.take(1), Some(Work::Group(_))), "the write waits behind the second restore");
-        assert!(matches!(queue.take(1), Some(Work::Restore(_))));
+        assert!(
+            matches!(queue.take(1, None), Some(Work::Group(_))),
+            "the write waits behind the second restore"
+        );
+        assert!(matches!(queue.take(1, None), Some(Work::Restore(_))));
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 
 use super::committer::{Committer, STOPPED, certain, commit};
+use super::expiry;
 use super::row::checksum;
 use crate::{
     ChangeSet, Commit, Durability, Error, ErrorKind, Result, Snapshot as _, Space, Span, Store, Version,
@@ -65,7 +66,7 @@ impl<S: Store> Committer<S> {
         self.home.gate.shut();
         self.queue.hold();
         let filled = self.fill(version, &mut parts);
-        let (answered, ended) = match filled {
+        let (answered, ended) = match filled.and_then(|answered| self.look_again(answered)) {
             Ok(answered) => {
                 self.home.gate.open();
                 self.queue.resume();
@@ -119,6 +120,14 @@ impl<S: Store> Committer<S> {
         Ok(Err(refused))
     }
 
+    /// Removes what is due of what was restored, before anybody sees it (C15).
+    fn look_again(&mut self, restored: Result<Commit>) -> Result<Result<Commit>, Broken> {
+        self.expiry.begin_anew();
+        // The restore itself is whole; but nobody can be shown it.
+        self.catch_up().map_err(|failure| Broken { failure, was_last: restored.is_ok() })?;
+        Ok(restored)
+    }
+
     /// The commit that makes the restore whole.
     fn finish(&mut self, version: Version) -> Result<Commit, Broken> {
         let store = &self.home.store;
@@ -145,23 +154,27 @@ pub(super) fn recover(store: &impl Store) -> Result<()> {
     remove_all(store)
 }
 
-/// Removes every record, and the mark behind them.
+/// Removes every record, its entry in the expiry index, and the mark behind them.
 fn remove_all(store: &impl Store) -> Result<()> {
-    let mut rest = everything();
-    loop {
-        let mut changes = ChangeSet::new();
-        let snapshot = store.snapshot()?;
-        for row in snapshot.scan(Space::Data, &rest, false)?.take(REMOVED_AT_ONCE) {
-            changes.push(Space::Data, row?.key, None);
-        }
-        drop(snapshot);
-        let Some(last) = changes.iter().last() else { break };
-        rest.start = [&last.key[..], &[0]].concat().into();
-        commit(store, changes, Durability::Volatile)?;
-    }
+    remove_rows(store, Space::Data, everything())?;
+    remove_rows(store, Space::System, expiry::span())?;
     let mut changes = ChangeSet::new();
     changes.push(Space::System, Bytes::from_static(MARK), None);
     commit(store, changes, store.info().best_durability).map(drop)
+}
+
+fn remove_rows(store: &impl Store, space: Space, mut rest: Span) -> Result<()> {
+    loop {
+        let mut changes = ChangeSet::new();
+        let snapshot = store.snapshot()?;
+        for row in snapshot.scan(space, &rest, false)?.take(REMOVED_AT_ONCE) {
+            changes.push(space, row?.key, None);
+        }
+        drop(snapshot);
+        let Some(last) = changes.iter().last() else { return Ok(()) };
+        rest.start = [&last.key[..], &[0]].concat().into();
+        commit(store, changes, Durability::Volatile)?;
+    }
 }
 
 fn everything() -> Span {

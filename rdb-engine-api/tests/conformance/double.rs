@@ -56,6 +56,9 @@ struct State {
     reads_held: bool,
     /// How many reads are held.
     waiting_reads: usize,
+    /// How many records were looked up.
+    looked_up: usize,
+    reads_fail: bool,
 }
 
 impl Double {
@@ -69,6 +72,8 @@ impl Double {
             begun: Vec::new(),
             reads_held: false,
             waiting_reads: 0,
+            looked_up: 0,
+            reads_fail: false,
         };
         Self { info, shared: Arc::new((Mutex::new(state), Condvar::new())) }
     }
@@ -100,6 +105,31 @@ impl Double {
             let waited = self.shared.1.wait_for(&mut state, DEADLINE);
             assert!(!waited.timed_out(), "read {count} did not begin; {} did", state.waiting_reads);
         }
+    }
+
+    /// How many records were looked up so far.
+    pub(crate) fn looked_up(&self) -> usize {
+        self.shared.0.lock().looked_up
+    }
+
+    /// Makes every snapshot fail from now on, or no more.
+    pub(crate) fn fail_reads(&self, fail: bool) {
+        self.shared.0.lock().reads_fail = fail;
+    }
+
+    /// The keys of FlareDB's own rows that begin with these bytes.
+    pub(crate) fn system_keys(&self, prefix: &[u8]) -> Vec<Bytes> {
+        let map = Arc::clone(&self.shared.0.lock().map);
+        let keys = map.keys().filter(|(is_system, key)| *is_system && key.starts_with(prefix));
+        keys.map(|(_, key)| key.clone()).collect()
+    }
+
+    /// Changes a row behind the engine's back.
+    pub(crate) fn tamper(&self, space: Space, key: &[u8], change: impl FnOnce(Option<Bytes>) -> Bytes) {
+        let mut state = self.shared.0.lock();
+        let key = row_key(space, key);
+        let row = change(state.map.get(&key).cloned());
+        Arc::make_mut(&mut state.map).insert(key, row);
     }
 
     /// Lets one held commit go on to its fate.
@@ -147,7 +177,9 @@ impl Store for Double {
     }
 
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>> {
-        Ok(self.shared.0.lock().map.get(&row_key(space, key)).cloned())
+        let mut state = self.shared.0.lock();
+        state.looked_up += usize::from(space == Space::Data);
+        Ok(state.map.get(&row_key(space, key)).cloned())
     }
 
     fn get_cached(&self, space: Space, key: &[u8]) -> Result<Cached> {
@@ -163,6 +195,9 @@ impl Store for Double {
             signal.wait(&mut state);
         }
         state.waiting_reads -= 1;
+        if state.reads_fail {
+            return Err(Error::new(ErrorKind::Unavailable, "the disk does not answer"));
+        }
         Ok(View(Arc::clone(&state.map)))
     }
 

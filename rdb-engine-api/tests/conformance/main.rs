@@ -9,6 +9,8 @@ mod direct {
     mod local {
         mod bounds;
         mod commit;
+        mod expiry;
+        mod expiry_failures;
         mod metrics;
         mod restore;
     }

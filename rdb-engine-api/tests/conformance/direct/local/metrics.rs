@@ -22,7 +22,7 @@ fn measured(engine: &impl Engine, name: &str, label: &str) -> Metric {
     found
 }
 
-fn number(engine: &impl Engine, name: &str, label: &str) -> f64 {
+pub(super) fn number(engine: &impl Engine, name: &str, label: &str) -> f64 {
     match measured(engine, name, label).value {
         MetricValue::Counter(value) | MetricValue::Gauge(value) => value,
         other => panic!("{other:?}"),
@@ -30,7 +30,7 @@ fn number(engine: &impl Engine, name: &str, label: &str) -> f64 {
 }
 
 /// The number of observations and their sum.
-fn observed(engine: &impl Engine, name: &str, label: &str) -> (u64, f64) {
+pub(super) fn observed(engine: &impl Engine, name: &str, label: &str) -> (u64, f64) {
     match measured(engine, name, label).value {
         MetricValue::Histogram { buckets, sum, count } => {
             assert_eq!(buckets.iter().map(|(_, count)| count).sum::<u64>(), count);
