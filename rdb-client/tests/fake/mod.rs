@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test gives other orders
 
 pub(crate) mod certificates;
+pub(crate) mod history;
 pub(crate) mod pd;
 pub(crate) mod relay;
 pub(crate) mod table;
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
+use history::History;
 use parking_lot::{Mutex, MutexGuard};
 use rdb_client::{Client, ClientBuilder, Commit, Durability, EngineInfo, Error, ErrorKind, Outcome, Version};
 use rdb_proto::kv::v1::{self, kv_server, node_server};
@@ -80,6 +82,7 @@ struct Orders {
     timeouts: Mutex<Vec<Option<String>>>,
     request_ids: Mutex<Vec<Option<String>>>,
     waits: Mutex<Vec<Option<u64>>>,
+    history: History,
     scans_open: Arc<()>,
     restores: AtomicUsize,
     /// Breaks the connections of the present.
@@ -108,6 +111,7 @@ impl Fake {
             timeouts: Mutex::default(),
             request_ids: Mutex::default(),
             waits: Mutex::default(),
+            history: History::default(),
             scans_open: Arc::default(),
             restores: AtomicUsize::new(0),
             cut: Mutex::default(),
@@ -211,6 +215,11 @@ impl Fake {
     /// The waits that writes told, in milliseconds.
     pub(crate) fn waits(&self) -> Vec<Option<u64>> {
         self.orders.waits.lock().clone()
+    }
+
+    /// What the node has to tell those who watch.
+    pub(crate) fn history(&self) -> &History {
+        &self.orders.history
     }
 
     /// How many restores have begun.
@@ -427,7 +436,9 @@ impl kv_server::Kv for Service {
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         self.act("watch", &request, || ()).await?;
-        Ok(Response::new(Box::pin(stream::pending())))
+        let orders = Arc::clone(&self.0);
+        let parts = self.0.history.watch(request.into_inner(), move || orders.cut());
+        Ok(Response::new(parts.map_err(|error| to_status(&error))?))
     }
 
     /// What was ordered happens when the end has come.
