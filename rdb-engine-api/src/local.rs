@@ -1,5 +1,6 @@
 //! The common core of local engines: everything that makes a [`Store`] an [`Engine`].
 
+mod blocked;
 mod committer;
 mod expiry;
 mod gate;
@@ -16,6 +17,7 @@ mod row;
 mod scanner;
 mod sessions;
 mod time;
+mod waits;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -29,6 +31,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
+use self::blocked::Blocked;
 use self::committer::Committer;
 use self::expiry::{Expiry, Outlook};
 use self::gate::Gate;
@@ -196,6 +199,7 @@ impl<S: Store> Local<S> {
                 expiry: true,
                 sessions: true,
                 restore: true,
+                blocking: true,
                 ..Capabilities::default()
             },
             best_durability: store_info.best_durability,
@@ -216,6 +220,7 @@ impl<S: Store> Local<S> {
             line,
             expiry: Expiry::unknown(),
             sessions,
+            blocked: Blocked::new(&info.limits),
             default_durability: info.default_durability,
             max_group_bytes: options.max_group_bytes,
         };
@@ -337,9 +342,6 @@ impl<S: Store> Local<S> {
                     .with("most_ms", MAX_TTL.as_millis()));
             }
         }
-        if options.wait.is_some() {
-            return Err(self.unsupported("engine has no writes that wait for their conditions"));
-        }
         if options.durability.is_some_and(|asked| asked > self.info.best_durability) {
             return Err(self
                 .unsupported("engine cannot reach the durability asked for")
@@ -424,12 +426,13 @@ impl<S: Store> Engine for Local<S> {
         self.check_write(&batch, &options)?;
         // A time beyond the clock's end never comes.
         let not_after = options.timeout.and_then(|timeout| self.clock.monotonic().checked_add(timeout));
+        let until = options.wait.map(|wait| self.clock.monotonic().saturating_add(wait));
         self.warm_up(&batch).await?;
         let (answer, answered) = oneshot::channel();
         let bytes = batch.size_bytes();
         let stamped = options.stamp.map(|stamp| Stamped::new(stamp, &batch));
         let durability = options.durability.unwrap_or(self.info.default_durability);
-        let write = Write { batch, durability, not_after, stamped, answer };
+        let write = Write { batch, durability, not_after, until, stamped, answer };
         self.push(Task::Write(write), bytes)?;
         // The committer answers every request it took, so silence means that its thread died.
         answered.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Unknown, "the committer died")))

@@ -9,12 +9,13 @@ use tokio::sync::oneshot;
 use tracing::{error, warn};
 
 use super::Home;
+use super::blocked::Blocked;
 use super::expiry::Expiry;
 use super::judge::{GroupView, Verdict};
 use super::line::VersionLine;
 use super::meter::Meter;
 use super::pending::{Kind, Pending};
-use super::queue::{Queue, Request, Task, Work, Write};
+use super::queue::{Queue, Request, Task, Work};
 use super::sessions::Sessions;
 use crate::{Batch, Cause, ChangeSet, Clock, Durability, Error, ErrorKind, Outcome, Result, Store, Version};
 
@@ -29,6 +30,7 @@ pub(super) struct Committer<S> {
     pub(super) line: VersionLine,
     pub(super) expiry: Expiry,
     pub(super) sessions: Sessions,
+    pub(super) blocked: Blocked,
     pub(super) default_durability: Durability,
     pub(super) max_group_bytes: usize,
 }
@@ -66,14 +68,15 @@ impl<S: Store> Committer<S> {
                 }
             }
         }
+        self.cancel_all(&Error::new(ErrorKind::Closed, "engine is closed"));
         self.give_back();
     }
 
     /// How long to wait for requests; for ever where nothing is to be done without one.
     fn sleep(&self) -> Option<Duration> {
-        let session = self.sessions.wakes_at().map(|wake| wake.saturating_sub(self.clock.monotonic()));
-        let sleep = session.into_iter().chain(self.pause()).min()?;
-        Some(sleep.min(LONGEST_SLEEP))
+        let awaited = self.sessions.wakes_at().into_iter().chain(self.blocked.wakes_at()).min();
+        let awaited = awaited.map(|wake| wake.saturating_sub(self.clock.monotonic()));
+        Some(awaited.into_iter().chain(self.pause()).min()?.min(LONGEST_SLEEP))
     }
 
     /// Judges a group, commits it at once, and answers. The group is what waits, unless the records that
@@ -88,27 +91,34 @@ impl<S: Store> Committer<S> {
         let (mut held_bytes, mut bytes) = (0, 0);
         let begun = self.clock.monotonic();
         self.meter.sessions.ended_idle(self.sessions.end_idle(begun));
+        self.sweep(begun, waiting.len() == 0);
+        while held_bytes <= self.max_group_bytes
+            && let Some(waiter) = self.blocked.take_due(begun)
+        {
+            let from = pending.len();
+            pending.extend(self.retry(&mut view, waiter, begun));
+            self.wake(&mut view, &mut pending, begun);
+            held_bytes += pending[from..].iter().map(Pending::held_bytes).sum::<usize>();
+        }
         while held_bytes <= self.max_group_bytes {
             let Some(Request { task, bytes: size, queued }) = waiting.next() else { break };
-            let judged = match task {
+            let from = pending.len();
+            match task {
                 Task::Write(write) => {
                     self.meter.writes.taken(write.durability, begun.saturating_sub(queued));
                     if write.not_after.is_some_and(|deadline| self.clock.monotonic() > deadline) {
                         let late =
                             Error::new(ErrorKind::Unavailable, "deadline passed before the write began");
                         self.answer(write.answer, Err(late));
-                        continue;
+                    } else if !write.answer.is_closed() {
+                        bytes += size;
+                        pending.extend(self.arrive(&mut view, write, size, begun));
+                        self.wake(&mut view, &mut pending, begun);
                     }
-                    if write.answer.is_closed() {
-                        continue;
-                    }
-                    bytes += size;
-                    self.judge(&mut view, write, begun)
                 }
-                Task::Session(call) => self.call(&view, call, begun),
-            };
-            held_bytes += judged.held_bytes();
-            pending.push(judged);
+                Task::Session(call) => pending.push(self.call(&view, call, begun)),
+            }
+            held_bytes += pending[from..].iter().map(Pending::held_bytes).sum::<usize>();
         }
         if !pending.is_empty() {
             self.meter.writes.grouped(pending.len(), bytes);
@@ -126,6 +136,7 @@ impl<S: Store> Committer<S> {
             None => Ok(()),
         };
         self.meter.sessions.opened(self.sessions.count());
+        self.meter.sessions.blocked(self.blocked.count());
         let reached = committed.as_ref().map(|()| self.line.durability);
         for judged in pending {
             judged.answer(reached, &self.meter.writes);
@@ -133,26 +144,13 @@ impl<S: Store> Committer<S> {
         committed
     }
 
-    fn judge(&mut self, view: &mut GroupView<'_, S>, write: Write, now: Duration) -> Pending {
-        let Write { batch, durability, stamped, answer, .. } = write;
-        let judged = catch_unwind(AssertUnwindSafe(|| match stamped {
-            Some(stamped) => self.judge_once(view, batch, &stamped, now),
-            None => self.judge_batch(view, batch),
-        }));
-        let kind = match judged {
-            Ok(Ok(kind)) => kind,
-            Ok(Err(error)) => Kind::Other(Err(error)),
-            Err(_) => Kind::Other(Err(Error::new(ErrorKind::Internal, "judging the batch panicked"))),
-        };
-        Pending::Write { answer, durability, kind }
-    }
-
-    pub(super) fn judge_batch(&self, view: &mut GroupView<'_, S>, batch: Batch) -> Result<Kind> {
+    pub(super) fn judge_batch(&mut self, view: &mut GroupView<'_, S>, batch: Batch) -> Result<Kind> {
         let judged = view.judge(batch).map_err(certain)?;
         Ok(match judged {
             Verdict::Change(changes) => {
                 let version = self.line.next(view.version())?;
                 view.apply(version, Cause::Write, changes).map_err(certain)?;
+                self.blocked.touch(view.touched());
                 Kind::Committed(version)
             }
             Verdict::Unchanged => Kind::Unchanged(view.version()),
@@ -198,7 +196,7 @@ impl<S: Store> Committer<S> {
         }
     }
 
-    fn answer(&self, to: oneshot::Sender<Result<Outcome>>, what: Result<Outcome>) {
+    pub(super) fn answer(&self, to: oneshot::Sender<Result<Outcome>>, what: Result<Outcome>) {
         self.meter.writes.answered(&what);
         // Whoever dropped the future does not want to know.
         let _ = to.send(what);
@@ -210,6 +208,11 @@ impl<S> Drop for Committer<S> {
     fn drop(&mut self) {
         self.home.gate.abandon();
         self.queue.stop(STOPPED);
+        while let Some(waiter) = self.blocked.take_any() {
+            for answer in waiter.into_answers() {
+                let _ = answer.send(Err(Error::new(ErrorKind::Closed, STOPPED)));
+            }
+        }
     }
 }
 

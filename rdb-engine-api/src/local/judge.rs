@@ -89,12 +89,8 @@ impl<'s, S: Store> GroupView<'s, S> {
     /// Judges a batch: all conditions against this view, in order (C3), then what the operations would
     /// change (C4).
     pub(super) fn judge(&self, batch: Batch) -> Result<Verdict> {
-        for (index, (key, condition)) in batch.conditions().iter().enumerate() {
-            let current = self.current(key)?;
-            if !holds(condition, current.as_ref()) {
-                let (key, version) = (key.clone(), self.version);
-                return Ok(Verdict::Conflict(Conflict::new(index, key, version, current)));
-            }
+        if let Some(conflict) = self.conflict(&batch)? {
+            return Ok(Verdict::Conflict(conflict));
         }
         let mut changes: Vec<(Key, Op)> = Vec::with_capacity(batch.ops().len());
         for (key, op) in last_of_each_key(batch) {
@@ -103,6 +99,23 @@ impl<'s, S: Store> GroupView<'s, S> {
             }
         }
         Ok(if changes.is_empty() { Verdict::Unchanged } else { Verdict::Change(changes) })
+    }
+
+    /// The first condition that does not hold.
+    pub(super) fn conflict(&self, batch: &Batch) -> Result<Option<Conflict>> {
+        for (index, (key, condition)) in batch.conditions().iter().enumerate() {
+            let current = self.current(key)?;
+            if !holds(condition, current.as_ref()) {
+                let (key, version) = (key.clone(), self.version);
+                return Ok(Some(Conflict::new(index, key, version, current)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The keys that the latest commit of the group has changed.
+    pub(super) fn touched(&self) -> impl Iterator<Item = &Key> {
+        self.commits.last().into_iter().flat_map(|commit| commit.ops.iter().map(|op| &op.key))
     }
 
     /// Makes changes part of the view, as one commit. An error leaves the view as it was.
@@ -228,7 +241,8 @@ impl<'s, S: Store> GroupView<'s, S> {
     }
 }
 
-fn holds(condition: &Condition, current: Option<&Record>) -> bool {
+/// Whether a condition holds of a record, or of there being none.
+pub(super) fn holds(condition: &Condition, current: Option<&Record>) -> bool {
     match condition {
         Condition::Absent => current.is_none(),
         Condition::Present => current.is_some(),

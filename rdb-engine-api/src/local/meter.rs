@@ -50,6 +50,7 @@ pub(super) struct ReadMeter {
 pub(super) struct SessionMeter {
     open: AtomicU64,
     idle: AtomicU64,
+    blocked: AtomicU64,
     pub(super) again: Counter,
     pub(super) stale: Counter,
 }
@@ -65,8 +66,18 @@ impl SessionMeter {
         self.idle.fetch_add(count as u64, Ordering::Relaxed);
     }
 
+    /// So many writes wait for their conditions to hold.
+    pub(super) fn blocked(&self, count: usize) {
+        self.blocked.store(count as u64, Ordering::Relaxed);
+    }
+
     fn metrics(&self, metrics: &mut Vec<Metric>) {
         metrics.extend([
+            Metric::gauge(
+                "blocked_writes",
+                "Writes waiting for their conditions to hold",
+                self.blocked.load(Ordering::Relaxed) as f64,
+            ),
             Metric::gauge("sessions", "Sessions open now", self.open.load(Ordering::Relaxed) as f64),
             Metric::counter(
                 "sessions_idle",
@@ -75,7 +86,7 @@ impl SessionMeter {
             ),
             Metric::counter(
                 "session_writes_again",
-                "Writes of sessions that had arrived before and were told their first outcome",
+                "Writes of sessions that had arrived before, and get the first arrival's outcome",
                 self.again.get(),
             ),
             Metric::counter(
@@ -317,6 +328,11 @@ impl<S: Store> Local<S> {
                 MetricValue::Gauge(self.expiry.lag(self.time.now(&*self.clock)) as f64 / 1e3),
             )
             .in_unit(MetricUnit::Seconds),
+            Metric::gauge(
+                "blocked_writes_limit",
+                "The most writes that may wait for their conditions to hold",
+                limits.max_blocked_writes as f64,
+            ),
             Metric::gauge("sessions_limit", "The most sessions open at once", limits.max_sessions as f64),
             Metric::gauge("scans_open_limit", "The most scans open at once", limits.max_scans as f64),
         ]);

@@ -12,6 +12,8 @@ pub(super) enum Pending {
     /// What becomes of a write.
     Write {
         answer: oneshot::Sender<Result<Outcome>>,
+        /// Later arrivals of the same write, which have waited with it.
+        joined: Vec<oneshot::Sender<Result<Outcome>>>,
         durability: Durability,
         kind: Kind,
     },
@@ -81,8 +83,12 @@ impl Pending {
         let stopped = || Error::new(ErrorKind::Closed, STOPPED);
         // Whoever dropped the future does not want to know.
         match self {
-            Self::Write { answer, kind, .. } => {
+            Self::Write { answer, joined, kind, .. } => {
                 let what = kind.after(committed);
+                for answer in joined {
+                    meter.answered(&what);
+                    drop(answer.send(what.clone()));
+                }
                 meter.answered(&what);
                 drop(answer.send(what));
             }

@@ -35,6 +35,8 @@ pub(super) struct Write {
     pub(super) durability: Durability,
     /// The monotonic time after which the write must not begin.
     pub(super) not_after: Option<Duration>,
+    /// The monotonic time until which it waits for its conditions to hold, where it does (C20).
+    pub(super) until: Option<Duration>,
     /// Its place in a session.
     pub(super) stamped: Option<Stamped>,
     pub(super) answer: oneshot::Sender<Result<Outcome>>,
@@ -80,6 +82,8 @@ pub(super) struct Level {
 struct State {
     waiting: VecDeque<Request>,
     bytes: usize,
+    /// Bytes of writes that have been taken and wait for their conditions to hold (C20).
+    parked_bytes: usize,
     restore: Option<Job>,
     /// Whether the next turn is the writes', since the last one was a restore's.
     is_writes_turn: bool,
@@ -107,7 +111,9 @@ impl Queue {
         if state.held {
             return Err(restoring());
         }
-        if state.waiting.len() >= self.max_len || state.bytes + request.bytes > self.max_bytes {
+        if state.waiting.len() >= self.max_len
+            || state.bytes + state.parked_bytes + request.bytes > self.max_bytes
+        {
             return Err(Error::new(ErrorKind::Exhausted, "too many writes are waiting")
                 .with("writes", state.waiting.len())
                 .with("bytes", state.bytes));
@@ -118,9 +124,34 @@ impl Queue {
         Ok(())
     }
 
+    /// Counts a write that waits for its conditions. Half of the room at most is for them: who is to bring
+    /// about what they wait for must find some.
+    pub(super) fn park(&self, bytes: usize) -> Result<()> {
+        let mut state = self.state.lock();
+        if state.parked_bytes + bytes > self.max_bytes / 2 {
+            return Err(Error::new(
+                ErrorKind::Exhausted,
+                "too many bytes of writes wait for their conditions",
+            )
+            .with("bytes", state.parked_bytes)
+            .with("limit", self.max_bytes / 2));
+        }
+        state.parked_bytes += bytes;
+        Ok(())
+    }
+
+    /// Counts one less.
+    pub(super) fn unpark(&self, bytes: usize) {
+        self.state.lock().parked_bytes -= bytes;
+    }
+
     pub(super) fn level(&self) -> Level {
         let state = self.state.lock();
-        Level { writes: state.waiting.len(), bytes: state.bytes, accepts: state.ended.is_none() }
+        Level {
+            writes: state.waiting.len(),
+            bytes: state.bytes + state.parked_bytes,
+            accepts: state.ended.is_none(),
+        }
     }
 
     /// Lets a restore wait for the committer, which takes one at a time.
@@ -239,6 +270,7 @@ mod tests {
                 batch: Batch::new(),
                 durability: Durability::Volatile,
                 not_after: None,
+                until: None,
                 stamped: None,
                 answer: oneshot::channel().0,
             }),

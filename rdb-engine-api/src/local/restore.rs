@@ -11,6 +11,7 @@ use tracing::info;
 
 use super::committer::{Committer, STOPPED, certain, commit};
 use super::expiry;
+use super::gate::restoring;
 use super::row::checksum;
 use crate::{
     ChangeSet, Commit, Durability, Error, ErrorKind, Result, Snapshot as _, Space, Span, Store, Version,
@@ -65,6 +66,7 @@ impl<S: Store> Committer<S> {
         }
         self.home.gate.shut();
         self.queue.hold();
+        self.cancel_all(&restoring());
         let filled = self.fill(version, &mut parts);
         let (answered, ended) = match filled.and_then(|answered| self.look_again(answered)) {
             Ok(answered) => {

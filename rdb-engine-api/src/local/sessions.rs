@@ -79,8 +79,7 @@ impl Sessions {
             let (id, idle) = rows::decode_session(&row.key, &row.value)?;
             sessions.insert(id, Ledger::new(idle.min(limits.session_idle), now, 0));
         }
-        // Backward: the newest row of a session has its floor.
-        for row in snapshot.scan(Space::System, &of_outcomes, true)? {
+        for row in snapshot.scan(Space::System, &of_outcomes, false)? {
             let row = row?;
             let (id, version, floor, done) = rows::decode_outcomes(&row.key, &row.value)?;
             match sessions.open.get_mut(&id) {
@@ -147,6 +146,9 @@ impl Sessions {
             && let Some((_, id)) = self.checks.first().copied().filter(|(check, _)| *check <= now)
         {
             let Some(ledger) = self.open.get_mut(&id) else { break };
+            if ledger.has_parked() {
+                ledger.used = now;
+            }
             let over = ledger.used.saturating_add(ledger.idle);
             if over <= now {
                 self.end(id);
@@ -218,6 +220,20 @@ impl Sessions {
         }
         ledger.remember(number, Slot { digest: 0, fate: Fate::Never });
         Ok(Fate::Never)
+    }
+
+    /// Sees to it that a write that waits for its conditions is never executed.
+    pub(super) fn fence(&mut self, stamp: &Stamp) {
+        if let Some(ledger) = self.open.get_mut(&stamp.session) {
+            ledger.remember(stamp.sequence.get(), Slot { digest: 0, fate: Fate::Never });
+        }
+    }
+
+    /// Forgets a write that has waited for its conditions and was not executed: it may come again.
+    pub(super) fn forget(&mut self, stamp: &Stamp) {
+        if let Some(ledger) = self.open.get_mut(&stamp.session) {
+            ledger.forget(stamp.sequence.get());
+        }
     }
 
     /// Whether there is room to remember a conflict (C14).

@@ -1,10 +1,17 @@
-//! Exactly once (C17), as `Local` does it for every store.
+//! Exactly once (C17) and blocking writes (C20), as `Local` does it for every store.
 
+#[cfg(test)]
 mod bench;
+#[cfg(test)]
 mod bounds;
+#[cfg(test)]
 mod random;
+#[cfg(test)]
 mod restarts;
+#[cfg(test)]
 mod shelf;
+#[cfg(test)]
+mod waits;
 
 use std::sync::Arc;
 

@@ -36,6 +36,27 @@ async fn what_was_committed_is_remembered_over_restarts_and_its_late_copy_is_sta
     assert_eq!(bench.metric("session_writes_stale"), 1.0);
 }
 
+#[tokio::test]
+async fn rows_with_different_acknowledgements_are_put_together_at_an_opening() {
+    let mut bench = Bench::new();
+    let session = bench.session().await;
+    let mut versions = Vec::new();
+    for (sequence, acknowledged) in [(3, 0), (1, 0), (4, 1), (5, 1), (6, 3), (8, 3)] {
+        let stamp = session.stamp(number(sequence), acknowledged);
+        let outcome = bench.write(&create(&format!("k{sequence}")), stamp).await.unwrap();
+        versions.push((sequence, committed(&outcome)));
+    }
+    bench.reopen().await;
+    let session = bench.resumed(session).await;
+    for (sequence, version) in versions {
+        let again = bench.write(&create(&format!("k{sequence}")), session.stamp(number(sequence), 0)).await;
+        match sequence {
+            ..=3 => assert_eq!(again.unwrap_err().kind(), ErrorKind::Unknown),
+            _ => assert_eq!(committed(&again.unwrap()), version, "{sequence}"),
+        }
+    }
+}
+
 /// A conflict is not stored: its late copy must not be judged after the restart.
 #[tokio::test]
 async fn late_copy_of_a_conflict_does_nothing_after_a_restart() {

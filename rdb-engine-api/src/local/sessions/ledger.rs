@@ -12,7 +12,9 @@ pub(in crate::local) enum Fate {
     Committed(Version),
     Unchanged(Version),
     Conflict(Box<Met>),
-    /// Settled before it arrived: it is never executed.
+    /// Waits for its conditions to hold (C20).
+    Parked,
+    /// Settled before it was executed: it never is.
     Never,
 }
 
@@ -97,9 +99,9 @@ impl Ledger {
         }
     }
 
-    /// Takes a stored row in; newer ones first.
+    /// Takes a stored row in.
     pub(super) fn recover(&mut self, version: Version, floor: u64, done: Vec<Done>) {
-        self.floor = self.floor.max(floor);
+        self.acknowledge(floor, drop);
         let greatest = done.iter().map(|done| done.sequence).max();
         self.rows.insert(greatest.unwrap_or_default(), version);
         for Done { sequence, digest, version } in done {
@@ -142,6 +144,20 @@ impl Ledger {
             self.slots.resize_with(place + 1, || None);
         }
         self.slots[place] = Some(slot);
+    }
+
+    /// Forgets a number that has waited for its conditions.
+    pub(super) fn forget(&mut self, number: u64) {
+        if let Some(place) = self.place(number)
+            && let Some(slot) = self.slots.get_mut(place)
+        {
+            *slot = None;
+        }
+    }
+
+    /// Whether a write waits for its conditions.
+    pub(super) fn has_parked(&self) -> bool {
+        self.slots.iter().flatten().any(|slot| matches!(slot.fate, Fate::Parked))
     }
 
     /// All that is remembered.
