@@ -12,7 +12,7 @@ use rdb_client::{
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use crate::node::{Node, NodePlan};
+use crate::node::{Node, NodePlan, VOLATILE};
 use crate::proxy::{Proxy, Trouble};
 
 /// What to do.
@@ -75,7 +75,7 @@ struct Counts {
 
 /// Runs it; `progress` is told how many increments are done, now and then.
 pub(crate) async fn run(plan: &Plan, node: NodePlan, progress: impl Fn(u64)) -> Result<Found> {
-    let volatile = node.engine == "mem";
+    let volatile = node.engine == VOLATILE;
     let mut node = Node::start(node)?;
     let proxy = Proxy::start(node.address(), plan.trouble).await?;
     let mut clients = Vec::new();
