@@ -22,7 +22,7 @@ use crate::builder::ClientBuilder;
 use crate::call::{Deadline, Tell, attempt, repeat};
 use crate::dialer::Dialer;
 use crate::node::{Health, NodeStatus};
-use crate::once::{self, Link, Sessions, WriteId, Writing};
+use crate::once::{self, Link, Sessions, Writing};
 use crate::restore::Upload;
 use crate::retry::RetryPolicy;
 use crate::scan::{ScanParts, malformed};
@@ -100,9 +100,7 @@ impl Client {
             kind => cannot(kind, "cannot connect").because(error),
         })?;
         let engine = info.engine.ok_or_else(|| malformed("node does not say what it is"))?;
-        let mut engine = EngineInfo::try_from(engine)?;
-        // What the node can do and this client cannot carry, this engine does not do (C18).
-        engine.capabilities.watch = false;
+        let engine = EngineInfo::try_from(engine)?;
         let shared = Shared {
             wire: RwLock::new(Some(wire)),
             closing: CancellationToken::new(),
@@ -167,49 +165,34 @@ impl Client {
         Ok(answer.await?.status().into())
     }
 
-    /// Asks what became of a write that ended [`Unknown`](ErrorKind::Unknown): its outcome. None where it was
-    /// not executed, and then it never will be.
-    ///
-    /// The node keeps the outcome for five minutes, and for as long as not more than some hundred other writes
-    /// are begun in the session meanwhile.
-    ///
-    /// # Errors
-    /// [`Unknown`](ErrorKind::Unknown) where nobody knows any more: the session has ended (as with a volatile
-    /// node that was restarted), or the outcome was forgotten. [`Unavailable`](ErrorKind::Unavailable) where
-    /// the node does not answer: ask again.
-    pub async fn what_became_of(&self, write: WriteId) -> Result<Option<Outcome>> {
-        let deadline = Deadline::after(self.timeout);
-        loop {
-            let Some(session) = self.resume_session(write.session).await? else {
-                return Err(
-                    Error::new(ErrorKind::Unknown, "session of the write has ended").with("write", write)
-                );
-            };
-            match self.settle(session.stamp(write.sequence, 0)).await {
-                // The node has restarted in between.
-                Err(error) if error.kind() == ErrorKind::Stale && !deadline.has_passed() => {}
-                Err(error) if error.kind() == ErrorKind::Stale => {
-                    return Err(
-                        Error::new(ErrorKind::Unavailable, "node restarts again and again").because(error)
-                    );
-                }
-                settled => return settled,
-            }
-        }
+    pub(crate) fn closing(&self) -> &CancellationToken {
+        &self.shared.closing
     }
 
-    fn wire(&self) -> Result<Wire> {
+    pub(crate) const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.closing.is_cancelled()
+    }
+
+    pub(crate) fn retry(&self) -> &RetryPolicy {
+        &self.shared.retry
+    }
+
+    pub(crate) fn wire(&self) -> Result<Wire> {
         self.shared.wire.read().clone().ok_or_else(closed)
     }
 
-    fn kv(&self, wire: Wire) -> KvClient<Wire> {
+    pub(crate) fn kv(&self, wire: Wire) -> KvClient<Wire> {
         let limit = self.shared.max_message_bytes;
         KvClient::new(wire).max_decoding_message_size(limit).max_encoding_message_size(limit)
     }
 
     /// What the node would not take is refused before anything is sent, so that a write is certain to have
     /// done nothing.
-    fn check_size(&self, message: &impl Message) -> Result<()> {
+    pub(crate) fn check_size(&self, message: &impl Message) -> Result<()> {
         let (bytes, limit) = (message.encoded_len(), self.shared.max_message_bytes);
         if bytes > limit {
             return Err(Error::new(ErrorKind::InvalidArgument, "request is too large")
@@ -244,8 +227,7 @@ impl Client {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl Engine for Client {
-    /// What the node's engine is, as it was when the client connected, without what this client does not
-    /// carry: watches and sessions.
+    /// What the node's engine is, as it was when the client connected.
     fn info(&self) -> &EngineInfo {
         &self.shared.info
     }
@@ -302,7 +284,13 @@ impl Engine for Client {
         let waits = Waits::of(&options);
         let deadline = Deadline::after(self.timeout.saturating_add(waits.for_conditions()));
         let numbered = self.shared.sessions.as_ref().filter(|_| options.stamp.is_none());
-        let message = v1::WriteRequest::from((batch, options));
+        let mut message = v1::WriteRequest::from((batch, options));
+        if numbered.is_some() {
+            // The longest there is: each attempt has another.
+            let stamp =
+                v1::Stamp { session: u64::MAX, sequence: u64::MAX, life: u64::MAX, acknowledged: u64::MAX };
+            message.options.get_or_insert_default().stamp = Some(stamp);
+        }
         self.check_size(&message)?;
         if let Some(sessions) = numbered {
             // The connection is its own: `close` waits until it knows what became of it.
@@ -325,8 +313,11 @@ impl Engine for Client {
         answer.await?.try_into()
     }
 
-    async fn watch(&self, _watch: Watch) -> Result<View<WatchStream>> {
-        Err(Error::new(ErrorKind::Unsupported, "client does not carry watches"))
+    /// Watches once: what breaks off ends with [`Unavailable`](ErrorKind::Unavailable), and
+    /// [`subscribe`](Client::subscribe) goes on instead. Opening is repeated like every read.
+    async fn watch(&self, watch: Watch) -> Result<View<WatchStream>> {
+        let open = self.open_watch(&watch).await?;
+        Ok(View { version: open.version(), data: open.into_events() })
     }
 
     /// Opens a session of the caller's own. An answer that is lost leaves one behind that nobody knows, and

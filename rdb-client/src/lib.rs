@@ -99,10 +99,13 @@ mod request;
 mod restore;
 mod retry;
 mod scan;
+mod snapshot;
 mod stream;
+mod subscription;
 mod timestamp;
 mod tls;
 mod waits;
+mod watch;
 mod wire;
 
 pub use builder::ClientBuilder;
@@ -113,6 +116,7 @@ pub use pd::{
     Location, Pd, PdBuilder, Registration, Store, StoreActivity, StoreIdentity, StoreInfo, StoreState,
 };
 pub use retry::RetryPolicy;
+pub use snapshot::{Change, SnapshotEvent, SnapshotStream};
 pub use timestamp::{Timestamp, Timestamps};
 pub use tls::{Pem, TlsConfig};
 

@@ -3,10 +3,13 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use rdb_engine_api::{Error, ErrorKind};
+use rdb_engine_api::{Engine as _, Error, ErrorKind, Outcome, Result};
+
+use crate::Client;
+use crate::call::Deadline;
 
 /// Names a write that ended [`Unknown`](ErrorKind::Unknown), so that
-/// [`Client::what_became_of`](crate::Client::what_became_of) can be asked.
+/// [`Client::what_became_of`] can be asked.
 ///
 /// ```
 /// use rdb_client::{Client, EngineExt, Key, Result, WriteId};
@@ -47,6 +50,39 @@ impl WriteId {
     pub(super) fn unknown(self, message: &str, cause: Option<Error>) -> Error {
         let error = Error::new(ErrorKind::Unknown, message).with("write", self);
         error.because(UnknownWrite { id: self, cause: cause.map(Arc::new) })
+    }
+}
+
+impl Client {
+    /// Asks what became of a write that ended [`Unknown`](ErrorKind::Unknown): its outcome. None where it was
+    /// not executed, and then it never will be.
+    ///
+    /// The node keeps the outcome for five minutes, and for as long as not more than some hundred other writes
+    /// are begun in the session meanwhile.
+    ///
+    /// # Errors
+    /// [`Unknown`](ErrorKind::Unknown) where nobody knows any more: the session has ended (as with a volatile
+    /// node that was restarted), or the outcome was forgotten. [`Unavailable`](ErrorKind::Unavailable) where
+    /// the node does not answer: ask again.
+    pub async fn what_became_of(&self, write: WriteId) -> Result<Option<Outcome>> {
+        let deadline = Deadline::after(self.timeout());
+        loop {
+            let Some(session) = self.resume_session(write.session).await? else {
+                return Err(
+                    Error::new(ErrorKind::Unknown, "session of the write has ended").with("write", write)
+                );
+            };
+            match self.settle(session.stamp(write.sequence, 0)).await {
+                // The node has restarted in between.
+                Err(error) if error.kind() == ErrorKind::Stale && !deadline.has_passed() => {}
+                Err(error) if error.kind() == ErrorKind::Stale => {
+                    return Err(
+                        Error::new(ErrorKind::Unavailable, "node restarts again and again").because(error)
+                    );
+                }
+                settled => return settled,
+            }
+        }
     }
 }
 
