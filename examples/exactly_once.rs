@@ -5,10 +5,12 @@
 
 #[path = "runs/increments.rs"]
 mod increments;
+#[allow(dead_code)] // not every run needs all of it
 #[path = "runs/node.rs"]
 mod node;
 #[path = "runs/progress.rs"]
 mod progress;
+#[allow(dead_code)] // not every run needs all of it
 #[path = "runs/proxy.rs"]
 mod proxy;
 

@@ -69,7 +69,6 @@ impl Node {
     }
 
     /// The memory that it holds, in bytes, by Linux's account.
-    #[allow(dead_code)] // not every run asks
     pub(crate) fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
@@ -77,7 +76,6 @@ impl Node {
     }
 
     /// The bytes of its data directory.
-    #[allow(dead_code)] // not every run asks
     pub(crate) fn disk(&self) -> u64 {
         size_of(&self.plan.directory)
     }
