@@ -57,6 +57,12 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// Whether it was seen that a write took effect twice, or was refused because of itself.
+    #[allow(dead_code)] // not every run asks
+    pub(crate) const fn shows_a_write_twice(&self, plan: &Plan) -> bool {
+        self.sum > plan.increments || self.false_conflicts > 0
+    }
+
     /// Whether every increment took effect once, and every caller learnt what became of it.
     pub(crate) const fn is_exact(&self, plan: &Plan) -> bool {
         self.sum == plan.increments && self.false_conflicts == 0 && self.unknown == 0
