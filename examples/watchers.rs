@@ -139,11 +139,11 @@ async fn follow(args: &Args) -> Result<Followed> {
     let directory = place()?;
     let node = Node::start(plan(args, directory.path().to_owned(), Vec::new()))?;
     let proxy = Proxy::start(node.address(), Trouble::NONE).await?;
-    let direct = Client::connect(node.address()).await?;
+    let direct = patient(args, node.address()).await?;
     let begin = direct.put(&Key::new("begin")?, "").await?.version;
     let mut clients = Vec::new();
     for _ in 0..args.clients.max(1) {
-        clients.push(Client::connect(proxy.address()).await?);
+        clients.push(patient(args, proxy.address()).await?);
     }
     let delivered = Arc::new(AtomicU64::new(0));
     // Told at the end: the last version of each range.
@@ -304,7 +304,7 @@ async fn stall(args: &Args) -> Result<Stalled> {
     let directory = place()?;
     let history = ["--max-history-ops".to_owned(), args.stalled_history.to_string()];
     let node = Node::start(plan(args, directory.path().to_owned(), history.to_vec()))?;
-    let writer = Client::connect(node.address()).await?;
+    let writer = patient(args, node.address()).await?;
     write_timed(args, &writer).await?; // warms both up
     let without = write_timed(args, &writer).await?;
     // So little is on its way that the node has to keep the rest.
@@ -353,6 +353,12 @@ async fn write_timed(args: &Args, client: &Client) -> Result<Latencies> {
     times.sort_unstable();
     let at = |part: usize| times.get(times.len() * part / 100).map_or(0.0, |time| time.as_secs_f64() * 1e3);
     Ok(Latencies { p50: at(50), p99: at(99) })
+}
+
+/// A client that waits for a busy node: it shares the machine with all the watchers.
+async fn patient(args: &Args, address: &str) -> Result<Client> {
+    let patience = Duration::from_secs(args.patience);
+    Client::builder().endpoint(address).timeout(patience).connect().await
 }
 
 fn place() -> Result<tempfile::TempDir> {

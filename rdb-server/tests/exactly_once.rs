@@ -2,6 +2,7 @@
 //! is killed. `examples/exactly_once.rs` is the same at length.
 #![cfg(any(feature = "mem", feature = "rocks", feature = "sled"))]
 
+#[allow(dead_code)] // not every run needs all of it
 #[path = "../../examples/runs/increments.rs"]
 mod increments;
 #[allow(dead_code)] // not every run needs all of it
