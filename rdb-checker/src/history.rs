@@ -4,13 +4,15 @@ use std::io::{self, BufRead, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Answer, Operation, Outcome, Request};
+use crate::{Answer, Blob, Delivered, Operation, Outcome, Request, Watch, WatchEnd, WatchEvent};
 
 /// What several callers asked of a store that was empty at first, and what they were answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
     /// The operations, in the order in which they were called.
     pub operations: Vec<Operation>,
+    /// The watches, and what they delivered. Version order judges them; WGL does not look at them.
+    pub watches: Vec<Watch>,
     /// What else happened: kills, partitions, clock steps. The checkers ignore it.
     pub notes: Vec<Note>,
 }
@@ -28,22 +30,66 @@ pub struct Note {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
 enum Event {
-    Call { op: u64, process: u64, at: u64, request: Request },
-    Return { op: u64, at: u64, answer: Answer },
-    Note { at: u64, text: String },
+    Call {
+        op: u64,
+        process: u64,
+        at: u64,
+        request: Request,
+    },
+    Return {
+        op: u64,
+        at: u64,
+        answer: Answer,
+    },
+    Note {
+        at: u64,
+        text: String,
+    },
+    Watch {
+        watch: u64,
+        at: u64,
+        start: Blob,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        end: Option<Blob>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<u64>,
+    },
+    Watching {
+        watch: u64,
+        at: u64,
+        version: u64,
+    },
+    Delivered {
+        watch: u64,
+        at: u64,
+        what: Delivered,
+    },
+    Ended {
+        watch: u64,
+        at: u64,
+        why: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<u64>,
+    },
 }
 
 impl Event {
     const fn at(&self) -> u64 {
         match self {
-            Self::Call { at, .. } | Self::Return { at, .. } | Self::Note { at, .. } => *at,
+            Self::Call { at, .. }
+            | Self::Return { at, .. }
+            | Self::Note { at, .. }
+            | Self::Watch { at, .. }
+            | Self::Watching { at, .. }
+            | Self::Delivered { at, .. }
+            | Self::Ended { at, .. } => *at,
         }
     }
 }
 
 impl History {
-    /// Writes the history as JSON lines, in the order of time: a line for each call, each return, and each
-    /// note. A call without a return is one whose outcome is unknown.
+    /// Writes the history as JSON lines, in the order of time: a line for each call, each return, each step of
+    /// a watch, and each note. A call without a return is one whose outcome is unknown.
     pub fn write(&self, mut to: impl Write) -> io::Result<()> {
         let mut events = Vec::with_capacity(2 * self.operations.len() + self.notes.len());
         for (op, operation) in (0..).zip(&self.operations) {
@@ -54,6 +100,23 @@ impl History {
             }
         }
         events.extend(self.notes.iter().map(|note| Event::Note { at: note.at, text: note.text.clone() }));
+        for (watch, told) in (0..).zip(&self.watches) {
+            let Watch { start, end, after, called: at, began, events: delivered, ended } = told.clone();
+            events.push(Event::Watch { watch, at, start, end, after });
+            events.extend(began.map(|(at, version)| Event::Watching { watch, at, version }));
+            let delivered = delivered.into_iter();
+            events.extend(delivered.map(|WatchEvent { at, delivered: what }| Event::Delivered {
+                watch,
+                at,
+                what,
+            }));
+            events.extend(ended.map(|WatchEnd { at, why, version }| Event::Ended {
+                watch,
+                at,
+                why,
+                version,
+            }));
+        }
         // Stable: a return stays behind its call where the clock did not advance between them.
         events.sort_by_key(Event::at);
         for event in events {
@@ -67,10 +130,11 @@ impl History {
     ///
     /// # Errors
     /// Where a line is not an event, or the events do not make a history: a return without a call or before
-    /// it, an answer that does not fit its request.
+    /// it, an answer that does not fit its request, a step of a watch that has not come so far, or has ended.
     pub fn read(from: impl BufRead) -> Result<Self, FormatError> {
         let mut history = Self::default();
         let mut places = HashMap::new();
+        let mut watches: HashMap<u64, usize> = HashMap::new();
         for (number, line) in (1..).zip(from.lines()) {
             let wrong = |problem: String| FormatError { line: number, problem };
             let line = line.map_err(|error| wrong(error.to_string()))?;
@@ -95,6 +159,30 @@ impl History {
                     well_formed(operation).map_err(wrong)?;
                 }
                 Event::Note { at, text } => history.notes.push(Note { at, text }),
+                Event::Watch { watch, at: called, start, end, after } => {
+                    if watches.insert(watch, history.watches.len()).is_some() {
+                        return Err(wrong(format!("watch {watch} was asked for before")));
+                    }
+                    let (began, events, ended) = (None, Vec::new(), None);
+                    history.watches.push(Watch { start, end, after, called, began, events, ended });
+                }
+                Event::Watching { watch, at, version } => {
+                    let told = asked_for(&mut history.watches, &watches, watch).map_err(wrong)?;
+                    if told.began.replace((at, version)).is_some() {
+                        return Err(wrong(format!("watch {watch} began before")));
+                    }
+                }
+                Event::Delivered { watch, at, what: delivered } => {
+                    let told = asked_for(&mut history.watches, &watches, watch).map_err(wrong)?;
+                    if told.began.is_none() {
+                        return Err(wrong(format!("watch {watch} has not begun")));
+                    }
+                    told.events.push(WatchEvent { at, delivered });
+                }
+                Event::Ended { watch, at, why, version } => {
+                    let told = asked_for(&mut history.watches, &watches, watch).map_err(wrong)?;
+                    told.ended = Some(WatchEnd { at, why, version });
+                }
             }
         }
         history.operations.sort_by_key(|operation| operation.called);
@@ -103,7 +191,8 @@ impl History {
 
     /// Whether no answer has a version, so that WGL alone can judge it.
     pub fn has_no_versions(&self) -> bool {
-        self.operations.iter().filter_map(Operation::answer).all(|answer| answer.has_no_versions())
+        self.watches.is_empty()
+            && self.operations.iter().filter_map(Operation::answer).all(|answer| answer.has_no_versions())
     }
 
     /// Whether every answer fits its request and comes after it.
@@ -116,6 +205,17 @@ impl History {
         };
         self.operations.iter().enumerate().try_for_each(check)
     }
+}
+
+/// A watch that is open, by its number in a file.
+fn asked_for<'w>(
+    watches: &'w mut [Watch],
+    places: &HashMap<u64, usize>,
+    watch: u64,
+) -> Result<&'w mut Watch, String> {
+    let place = places.get(&watch).ok_or_else(|| format!("watch {watch} was not asked for"))?;
+    let told = &mut watches[*place];
+    if told.ended.is_some() { Err(format!("watch {watch} has ended")) } else { Ok(told) }
 }
 
 fn well_formed(operation: &Operation) -> Result<(), String> {

@@ -67,10 +67,16 @@ fn request(function: &str, values: &[&str]) -> Option<Request> {
     let key = Blob::from(REGISTER);
     Some(match (function, values) {
         (":read", _) => Request::Get { key },
-        (":write", [to]) => Request::Write { conditions: Vec::new(), ops: vec![(key, Some(value(to)?))] },
+        (":write", [to]) => {
+            Request::Write { conditions: Vec::new(), ops: vec![(key, Some(value(to)?))], ttls: Vec::new() }
+        }
         (":cas", [from, to]) => {
             let from = value(from).map_or(Condition::Absent, Condition::Value);
-            Request::Write { conditions: vec![(key.clone(), from)], ops: vec![(key, Some(value(to)?))] }
+            Request::Write {
+                conditions: vec![(key.clone(), from)],
+                ops: vec![(key, Some(value(to)?))],
+                ttls: Vec::new(),
+            }
         }
         _ => return None,
     })

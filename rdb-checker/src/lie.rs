@@ -110,7 +110,7 @@ impl Facts {
                 Request::Write { conditions, .. },
                 Some(Answer::Conflict { index, current: Current::Present(record), .. }),
             ) => saw(&conditions[*index].0, &Some(record.clone())),
-            (Request::Write { conditions, ops }, Some(Answer::Committed { version: Some(version) })) => {
+            (Request::Write { conditions, ops, .. }, Some(Answer::Committed { version: Some(version) })) => {
                 for (key, condition) in conditions {
                     if let Condition::Version(version) = condition {
                         *self.rested.entry((key.clone(), *version)).or_default() += 1;

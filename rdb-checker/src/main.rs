@@ -15,6 +15,18 @@ Times are nanoseconds of one clock that all callers share:
   {"event":"call","op":0,"process":0,"at":1000,"request":{"write":{"ops":[["k","v1"]]}}}
   {"event":"return","op":0,"at":2500,"answer":{"committed":{"version":1}}}
 
+A put with a time to live names it, in nanoseconds; a watch is recorded from its start to its end:
+
+  {"event":"call","op":1,"process":0,"at":3000,"request":{"write":{"ops":[["k","v2"]],"ttls":[["k",5000000]]}}}
+  {"event":"watch","watch":0,"at":100,"start":"a","end":"z"}
+  {"event":"watching","watch":0,"at":200,"version":1}
+  {"event":"delivered","watch":0,"at":4000,"what":{"commit":{"version":2,"ops":[["k",{"value":"v2","version":2}]]}}}
+  {"event":"delivered","watch":0,"at":9000,"what":{"progress":{"version":7}}}
+  {"event":"ended","watch":0,"at":9100,"why":"closed"}
+
+Version order judges watches, and takes the removals they show as writes; WGL judges operations alone, and
+lets a record vanish once its time is over.
+
 A call without a return has an unknown outcome. In what is said of a history, operations are numbered
 from 0 in the order of their calls. All requests and answers, and how to record them
 from any client in any language, are in the README of rdb-checker.
@@ -130,6 +142,7 @@ fn judge(file: &str, args: &Args) -> Result<Exit, Failure> {
     let history = read(file, args.format).map_err(Failure::Input)?;
     let extent = wgl::extent(&history);
     let open = history.operations.iter().filter(|operation| operation.outcome.is_none()).count();
+    let delivered: usize = history.watches.iter().map(|watch| watch.events.len()).sum();
     let checkers: &[(&str, Checker)] = match args.checker {
         Some(Which::Versions) => &[VERSIONS],
         Some(Which::Wgl) => &[WGL],
@@ -154,11 +167,15 @@ fn judge(file: &str, args: &Args) -> Result<Exit, Failure> {
     let written = match args.print {
         Print::Text => {
             let mut text = format!(
-                "{file}: {} operations, {open} of unknown outcome; {} keys in {} sets\n",
+                "{file}: {} operations, {open} of unknown outcome; {} keys in {} sets",
                 history.operations.len(),
                 extent.keys,
                 extent.sets
             );
+            if !history.watches.is_empty() {
+                text.push_str(&format!("; {} watches, {delivered} deliveries", history.watches.len()));
+            }
+            text.push('\n');
             for (name, verdict, took) in &judged {
                 let verdict = match verdict {
                     Verdict::Violation(violation) => {
@@ -179,6 +196,8 @@ fn judge(file: &str, args: &Args) -> Result<Exit, Failure> {
                 "unknown": open,
                 "keys": extent.keys,
                 "sets_of_keys": extent.sets,
+                "watches": history.watches.len(),
+                "deliveries": delivered,
                 "linearizable": match exit {
                     Exit::Linearizable => Some(true),
                     Exit::Violation => Some(false),

@@ -73,6 +73,10 @@ pub enum Request {
         conditions: Vec<(Blob, Condition)>,
         /// The value to put under a key, or none to delete it. Of two on one key the last wins.
         ops: Vec<(Blob, Option<Blob>)>,
+        /// For keys put with a time to live: how long, in nanoseconds. The store removes such a record at some
+        /// time after that, counted from the put, and never before.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        ttls: Vec<(Blob, u64)>,
     },
 }
 

@@ -2,7 +2,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::{Answer, History, Note, Operation, Outcome, Request};
+use crate::{
+    Answer, Blob, Delivered, History, Note, Operation, Outcome, Request, Watch, WatchEnd, WatchEvent,
+};
 
 /// Records what any number of callers do to a store, for any client library.
 ///
@@ -73,6 +75,16 @@ impl Recorder {
         history.notes.push(Note { at, text: text.into() });
     }
 
+    /// Records that a watch of a range is asked for, behind a version or from the present on. To be called
+    /// before the first byte of the request is sent.
+    pub fn watch(&self, start: Blob, end: Option<Blob>, after: Option<u64>) -> Watching {
+        let mut history = self.shared.history();
+        let place = history.watches.len();
+        let (called, events) = (self.shared.now(), Vec::new());
+        history.watches.push(Watch { start, end, after, called, began: None, events, ended: None });
+        Watching { shared: Arc::clone(&self.shared), place }
+    }
+
     /// What was recorded so far. Calls that are still open are in it with their outcome unknown.
     pub fn history(&self) -> History {
         self.shared.history().clone()
@@ -99,6 +111,33 @@ impl Caller {
         drop(history);
         let (shared, process) = (Arc::clone(&self.shared), Arc::clone(&self.process));
         Call { shared, process, place, returned: None, open: true }
+    }
+}
+
+/// A watch that was asked for. Dropped, it counts as left by its reader.
+#[derive(Debug)]
+pub struct Watching {
+    shared: Arc<Shared>,
+    place: usize,
+}
+
+impl Watching {
+    /// Records that the watch has begun, behind this version.
+    pub fn began(&self, version: u64) {
+        let at = self.shared.now();
+        self.shared.history().watches[self.place].began = Some((at, version));
+    }
+
+    /// Records what the watch delivered. To be called as soon as it is decoded.
+    pub fn delivered(&self, delivered: Delivered) {
+        let at = self.shared.now();
+        self.shared.history().watches[self.place].events.push(WatchEvent { at, delivered });
+    }
+
+    /// Records that the store ended the watch, with the version up to which it says to have delivered all.
+    pub fn ended(self, why: impl Into<String>, version: Option<u64>) {
+        let at = self.shared.now();
+        self.shared.history().watches[self.place].ended = Some(WatchEnd { at, why: why.into(), version });
     }
 }
 

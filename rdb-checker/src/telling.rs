@@ -38,9 +38,12 @@ impl Display for Request {
                 }
                 Ok(())
             }
-            Self::Write { conditions, ops } => {
+            Self::Write { conditions, ops, ttls } => {
                 let told = list(ops, |(key, value)| match value {
-                    Some(value) => format!("put {key} = {value}"),
+                    Some(value) => match ttls.iter().find(|(of, _)| of == key) {
+                        Some((_, ttl)) => format!("put {key} = {value} for {ttl} ns"),
+                        None => format!("put {key} = {value}"),
+                    },
                     None => format!("delete {key}"),
                 });
                 f.write_str(if ops.is_empty() { "nothing" } else { &told })?;

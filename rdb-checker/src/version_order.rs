@@ -58,6 +58,22 @@
 //!    move up, until nothing changes: the least fixpoint. A supposition that fails is refuted, and another
 //!    tried; a bounded number of attempts vary the order of preference.
 //!
+//! # Expiry
+//! A record that was put with a time to live is removed by the store at some time behind that, counted from
+//! the put: not before the call of the put, and the time. A removal that a watch saw is a commit of that
+//! version, by nobody, which was called when the time was over: whoever missed the record and returned before
+//! had seen it removed early. Every other removal that may have happened is a delete of unknown outcome,
+//! called when the time was over, on condition of the record itself. It is left out where nobody can have
+//! noticed it, and where a watch that delivered everything from the put to the next change of the key did
+//! not show it.
+//!
+//! # Watches
+//! What a watch delivered, and how far it says to have come, are reads of those views which had returned
+//! when that arrived: what is called later must not see less. Versions ascend, keys are in the range, and each
+//! commit that touches the range, from the watch's start to the last version up to which it tells to be
+//! complete, was delivered, whole, with its values. A commit that a watch shows and that is nobody's else is
+//! one of unknown outcome. A delete of a key that was, or may have been, absent already need not be delivered.
+//!
 //! # What a verdict means
 //! `Violation` comes from the proof alone: no choice of what unknown writes did can explain the history with
 //! its versions. `Linearizable` means that a whole order was found, and replayed without a fault.
@@ -71,6 +87,7 @@
 //! linearizable by its values, and break it.
 
 mod facts;
+mod nobody;
 mod owners;
 mod pending;
 mod placing;
@@ -80,6 +97,7 @@ mod respect;
 mod search;
 mod seen;
 mod timeline;
+mod watches;
 mod wording;
 
 use crate::{History, Verdict, Violation};
@@ -93,17 +111,33 @@ use timeline::Timeline;
 /// [`Verdict::Undecided`] is the answer to a history that is not well formed, that has an answer without a
 /// version, or of which the unknown outcomes allow for more explanations than this checker tries.
 pub fn check(history: &History) -> Verdict {
+    if let Some(violation) = watches::malformed(history) {
+        return Verdict::Violation(violation);
+    }
+    match nobody::tell(history) {
+        Ok(None) => judge(history, false),
+        Ok(Some(told)) => told.retell(judge(&told.history, told.guessed)),
+        Err(verdict) => verdict,
+    }
+}
+
+/// Judges a history in which what watches and times to live tell is put as operations.
+fn judge(history: &History, guessed: bool) -> Verdict {
     let mut facts = match Facts::new(history) {
         Ok(facts) => facts,
         Err(verdict) => return verdict,
     };
-    let owners = match owners::find(&mut facts) {
+    let mut owners = match owners::find(&mut facts) {
         Ok(owners) => owners,
-        Err((violation, guessed)) => return contradiction(violation, guessed),
+        Err((violation, more)) => return contradiction(violation, guessed || more),
     };
+    owners.guessed |= guessed;
     let pending = Pending::new(&facts);
     let clock = Clock::new(&facts);
     let line = Timeline::new(&facts, owners.commits.iter().map(|(version, op)| (*op, *version)));
+    if let Some(violation) = watches::violation(&facts, &line, &pending) {
+        return contradiction(violation, owners.guessed);
+    }
     let placed = clock.place(&facts, &line, &pending, &Absence::Lenient);
     let order = replay::order(&facts, &placed, &[]);
     let replayed = replay::replay(&facts, &line, &placed, &order);

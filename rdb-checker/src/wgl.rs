@@ -14,6 +14,10 @@
 //! apart from all others: linearizability is local (Herlihy and Wing, 1990), and the keys of such a set
 //! behave as one object. A scan connects those keys of its range that occur in the history.
 //!
+//! A record put with a time to live may vanish at any time once its time is over, and not before, but need
+//! not: each such removal that somebody can have noticed is a delete without an answer. Watches are not looked
+//! at: that is the business of [`version_order`](crate::version_order).
+//!
 //! # What keeps the search small, and why nothing is lost
 //!
 //! A history is linearizable if a *witness* exists: an order of all operations with an answer and of some of
@@ -60,7 +64,7 @@ mod unknown;
 
 use std::time::{Duration, Instant};
 
-use crate::{History, Verdict, Violation};
+use crate::{Condition, History, Verdict, Violation, expiry};
 
 use partition::Partitions;
 use problem::Problem;
@@ -78,6 +82,9 @@ pub fn check(history: &History, deadline: Duration) -> Verdict {
     if let Err(problem) = history.check_form() {
         return Verdict::Undecided(format!("the history is malformed: {problem}"));
     }
+    let own = history.operations.len();
+    let permitted = with_removals(history);
+    let history = permitted.as_ref().unwrap_or(history);
     let mut prepared = Prepared::new(history);
     if let Some(violation) = prepared.impossible.take() {
         return Verdict::Violation(violation);
@@ -93,7 +100,7 @@ pub fn check(history: &History, deadline: Duration) -> Verdict {
             Found::None(stuck) => {
                 return Verdict::Violation(Violation {
                     message: problem.explain(&stuck),
-                    operations: problem.places(&stuck),
+                    operations: problem.places(&stuck).into_iter().filter(|place| *place < own).collect(),
                 });
             }
             Found::TooMany => {
@@ -112,6 +119,21 @@ pub fn check(history: &History, deadline: Duration) -> Verdict {
         }
     }
     undecided.map_or(Verdict::Linearizable, Verdict::Undecided)
+}
+
+/// The history with every removal that times to live permit, where somebody can have noticed it: as a delete
+/// without an answer, called when the time was over, on condition of the value. They are behind all operations,
+/// so that the places of those are as they were; none where there are none.
+fn with_removals(history: &History) -> Option<History> {
+    let removals = expiry::removals(history);
+    let removals = removals.iter().map(|removal| removal.operation(Condition::Value(removal.value.clone())));
+    let removals: Vec<_> = removals.collect();
+    if removals.is_empty() {
+        return None;
+    }
+    let mut with = History { operations: history.operations.clone(), ..History::default() };
+    with.operations.extend(removals);
+    Some(with)
 }
 
 /// What a history is about, as the checker sees it.

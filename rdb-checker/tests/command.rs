@@ -64,3 +64,25 @@ fn what_is_no_history_is_code_2() {
         assert!(complained.contains(problem), "{complained}");
     }
 }
+
+#[test]
+fn a_watch_that_leaves_out_a_commit_is_code_1() {
+    let put = LOST
+        .lines()
+        .take(2)
+        .collect::<Vec<_>>()
+        .join("\n")
+        .replace("\"applied\"", r#"{"committed":{"version":2}}"#);
+    let watch = r#"
+{"event":"watch","watch":4,"at":1,"start":""}
+{"event":"watching","watch":4,"at":2,"version":1}
+{"event":"delivered","watch":4,"at":30,"what":{"progress":{"version":2}}}
+"#;
+    let (code, said, _) = check(&["--checker", "versions", "-"], &format!("{put}{watch}"));
+    assert_eq!(code, Some(1), "{said}");
+    let told = "watch 0 delivered everything from version 1 to version 2, but not version 2";
+    assert!(said.contains("; 1 watches, 1 deliveries\n") && said.contains(told), "{said}");
+    let (code, said, _) =
+        check(&["-"], &format!("{put}{}", watch.replace(r#""version":2}"#, r#""version":1}"#)));
+    assert_eq!(code, Some(0), "{said}");
+}

@@ -81,6 +81,7 @@ fn jepsen_completions_become_answers() {
     let cas = Request::Write {
         conditions: vec![(key(), Condition::Value("3".into()))],
         ops: vec![(key(), Some("0".into()))],
+        ttls: Vec::new(),
     };
     assert_eq!(history.operations[1].request, cas);
 }

@@ -3,6 +3,7 @@
 
 #[path = "version_order/builder.rs"]
 mod builder;
+#[allow(dead_code)] // what only the tests of watches need
 #[path = "version_order/generator.rs"]
 mod generator;
 #[path = "version_order/lies.rs"]
@@ -78,6 +79,7 @@ fn a_million_operations_of_32_callers_are_judged() {
             unknown,
             wide: 10,
             span: 50,
+            ..Plan::small(1)
         };
         let history = generator::history(plan);
         let open = |operation: &&Operation| {

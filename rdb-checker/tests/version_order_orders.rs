@@ -42,7 +42,7 @@ fn request(random: &mut Random, unique: bool, version: u64) -> Request {
             let conditions = (0..conditions).map(condition).collect();
             let ops = random.pick(&[0, 1, 1, 1, 1, 1, 2, 2]);
             let op = |_| (key(random), (!random.one_in(3)).then(|| value(random, unique)));
-            Request::Write { conditions, ops: (0..ops).map(op).collect() }
+            Request::Write { conditions, ops: (0..ops).map(op).collect(), ttls: Vec::new() }
         }
     }
 }
@@ -73,7 +73,7 @@ fn history(seed: u64) -> History {
         tamper(&mut random, &mut operations[place], version);
     }
     operations.sort_by_key(|operation| operation.called);
-    History { operations, notes: Vec::new() }
+    History { operations, ..History::default() }
 }
 
 /// Changes something, which may or may not make a difference.
@@ -161,7 +161,7 @@ impl Orders<'_> {
             ..state.clone()
         };
         match (&operation.request, operation.answer()) {
-            (Request::Write { conditions, ops }, None | Some(Answer::Committed { .. })) => {
+            (Request::Write { conditions, ops, .. }, None | Some(Answer::Committed { .. })) => {
                 if conditions.iter().any(|held| !judge(&state.model, held, &[]).0)
                     || !changes(&state.model, ops)
                 {

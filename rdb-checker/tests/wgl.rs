@@ -53,7 +53,7 @@ fn request(random: &mut Random, unique: bool) -> Request {
                 let key = random.pick(&keys());
                 (key, put.then(|| value(random, unique)))
             };
-            Request::Write { conditions, ops: (0..ops).map(op).collect() }
+            Request::Write { conditions, ops: (0..ops).map(op).collect(), ttls: Vec::new() }
         }
     }
 }
@@ -132,7 +132,7 @@ fn history(seed: u64) -> History {
     }
     let mut operations: Vec<Operation> = plans.into_iter().map(|(_, operation)| operation).collect();
     operations.sort_by_key(|operation| operation.called);
-    History { operations, notes: Vec::new() }
+    History { operations, ..History::default() }
 }
 
 /// Whether some order explains every answer: all orders are tried.
@@ -209,7 +209,7 @@ fn agrees(model: &mut Model, operation: &Operation, version: Option<u64>, owned:
                     Current::Present(record) => same(model, &conditions[*index].0, &Some(record.clone())),
                 }
         }
-        (Request::Write { conditions, ops }, answer) => {
+        (Request::Write { conditions, ops, .. }, answer) => {
             let changed = changes(model, ops);
             let holds = conditions.iter().all(|held| judge(model, held, owned).0);
             apply(model, ops, version);

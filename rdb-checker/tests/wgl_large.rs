@@ -39,20 +39,25 @@ fn request(random: &mut Random, groups: u64, unique: u64) -> Request {
             reverse: random.one_in(2),
             limit: random.pick(&[None, Some(2)]),
         },
-        8 => Request::Write { conditions: Vec::new(), ops: vec![(any(random), None)] },
+        8 => Request::Write { conditions: Vec::new(), ops: vec![(any(random), None)], ttls: Vec::new() },
         9 => Request::Write {
             conditions: vec![(any(random), Condition::Present), (any(random), Condition::Absent)],
             ops: vec![(any(random), value(0))],
+            ttls: Vec::new(),
         },
         10 | 11 => {
             let version = Condition::Version(10 + random.below(unique + 1));
-            Request::Write { conditions: vec![(any(random), version)], ops: vec![(any(random), value(0))] }
+            Request::Write {
+                conditions: vec![(any(random), version)],
+                ops: vec![(any(random), value(0))],
+                ttls: Vec::new(),
+            }
         }
         12 | 13 => {
             let ops = (0..3).map(|place| (any(random), value(place))).collect();
-            Request::Write { conditions: Vec::new(), ops }
+            Request::Write { conditions: Vec::new(), ops, ttls: Vec::new() }
         }
-        _ => Request::Write { conditions: Vec::new(), ops: vec![(any(random), value(0))] },
+        _ => Request::Write { conditions: Vec::new(), ops: vec![(any(random), value(0))], ttls: Vec::new() },
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
-use rdb_client::{Client, Pd, Pem, RetryPolicy, TlsConfig};
+use rdb_client::{Client, ClientBuilder, Pd, Pem, TlsConfig};
 
 use crate::args::GLOBAL;
 use crate::duration;
@@ -155,13 +155,15 @@ impl Connection {
 
     /// Connects to the node.
     pub(crate) async fn client(&self) -> Result<Client, Failure> {
-        self.client_with(RetryPolicy::default()).await
+        self.client_with(|client| client).await
     }
 
-    /// The same, for requests that are repeated in this way.
-    pub(crate) async fn client_with(&self, retry: RetryPolicy) -> Result<Client, Failure> {
-        let mut client =
-            Client::builder().timeout(self.timeout).connect_timeout(self.connect_timeout).retry(retry);
+    /// The same, for a client that is to be special in some way.
+    pub(crate) async fn client_with(
+        &self,
+        special: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    ) -> Result<Client, Failure> {
+        let mut client = Client::builder().timeout(self.timeout).connect_timeout(self.connect_timeout);
         client = match self.by_pd {
             true => client.pd(self.pd.iter().map(String::as_str)),
             false => client.endpoints(self.endpoints.iter().map(String::as_str)),
@@ -169,7 +171,7 @@ impl Connection {
         if let Some(tls) = self.tls.config()? {
             client = client.tls(tls);
         }
-        client.connect().await.map_err(Failure::connect)
+        special(client).connect().await.map_err(Failure::connect)
     }
 
     /// Connects to the placement driver.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// Reads `500ms`, `5s`, `2m` or `1h`; never nothing.
+/// Reads `500ms`, `5s`, `2m`, `1h` or `7d`; never nothing.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let digits = text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
     let (number, unit) = text.split_at(digits);
@@ -9,7 +9,8 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         "s" => 1.0,
         "m" => 60.0,
         "h" => 3600.0,
-        _ => return Err("expected a number with a unit: ms, s, m or h".to_owned()),
+        "d" => 86_400.0,
+        _ => return Err("expected a number with a unit: ms, s, m, h or d".to_owned()),
     };
     let number: f64 = number.parse().map_err(|_| "expected a number before the unit".to_owned())?;
     match Duration::try_from_secs_f64(number * scale) {
@@ -33,8 +34,14 @@ mod tests {
 
     #[test]
     fn a_duration_is_a_number_and_a_unit() {
-        for (text, ms) in [("500ms", 500), ("5s", 5_000), ("1.5s", 1_500), ("2m", 120_000), ("1h", 3_600_000)]
-        {
+        for (text, ms) in [
+            ("500ms", 500),
+            ("5s", 5_000),
+            ("1.5s", 1_500),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+            ("7d", 604_800_000),
+        ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(ms)), "{text}");
         }
     }
@@ -49,7 +56,7 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in ["", "5", "s", "0s", "-1s", "5 s", "1d", "1.2.3s", "99999999999999999999h"] {
+        for text in ["", "5", "s", "0s", "-1s", "5 s", "1w", "1.2.3s", "99999999999999999999h"] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

@@ -4,6 +4,7 @@
 //! `rdb --help` lists them.
 
 mod args;
+mod changes;
 mod command;
 mod connection;
 mod count;
@@ -13,6 +14,7 @@ mod escape;
 mod failure;
 mod format;
 mod lines;
+mod notices;
 mod output;
 mod people;
 mod progress;
@@ -22,9 +24,10 @@ mod value;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use rdb_client::RetryPolicy;
+use rdb_client::{Client, Engine as _, RetryPolicy};
 
-use args::{Args, Command};
+use args::{Args, Command, Write};
+use connection::Connection;
 use failure::{Exit, Failure};
 use output::Output;
 
@@ -54,12 +57,31 @@ async fn run(args: Args) -> Result<(), Failure> {
     let connection = &args.connection;
     match args.command {
         Command::Get(get) => command::get(&connection.client().await?, get, out).await?,
-        Command::Put(put) => command::put(&connection.client().await?, put, out).await?,
-        Command::Delete(delete) => command::delete(&connection.client().await?, delete, out).await?,
-        Command::Cas(cas) => command::cas(&connection.client().await?, cas, out).await?,
+        Command::Put(put) => {
+            let client = writer(connection, &put.write).await?;
+            let done = command::put(&client, put, out).await;
+            end(&client, done, out).await?;
+        }
+        Command::Delete(delete) => {
+            let client = writer(connection, &delete.write).await?;
+            let done = command::delete(&client, delete, out).await;
+            end(&client, done, out).await?;
+        }
+        Command::Cas(cas) => {
+            let client = writer(connection, &cas.write).await?;
+            let done = command::cas(&client, cas, out).await;
+            end(&client, done, out).await?;
+        }
         Command::Scan(scan) => command::scan(&connection.client().await?, &scan, out).await?,
+        Command::Ttl(ttl) => command::ttl(&connection.client().await?, &ttl, out).await?,
+        Command::Watch(watch) => {
+            return command::watch(connection.client().await?, watch, output).await;
+        }
         Command::Import(import) => {
-            command::import(Arc::new(connection.client().await?), import, out).await?;
+            let client = Arc::new(writer(connection, &import.write).await?);
+            let engine = Arc::clone(&client);
+            let done = command::import(engine, import, out).await;
+            end(&client, done, out).await?;
         }
         Command::Export(export) => {
             let client = Arc::new(connection.client().await?);
@@ -77,7 +99,8 @@ async fn run(args: Args) -> Result<(), Failure> {
         Command::Health => command::health(&connection.client().await?, out).await?,
         // A request that is sent again would be measured as a slow one.
         Command::Ping(ping) => {
-            command::ping(&connection.client_with(RetryPolicy::never()).await?, &ping, out).await?;
+            let client = connection.client_with(|client| client.retry(RetryPolicy::never())).await?;
+            command::ping(&client, &ping, out).await?;
         }
         Command::Stores => command::stores(&connection.pd().await?, out).await?,
         Command::Tso(tso) => command::tso(&connection.pd().await?, &tso, out).await?,
@@ -86,3 +109,22 @@ async fn run(args: Args) -> Result<(), Failure> {
     }
     output.finish()
 }
+
+/// Connects for writes.
+async fn writer(connection: &Connection, write: &Write) -> Result<Client, Failure> {
+    connection.client_with(|client| client.exactly_once(write.exactly_once)).await
+}
+
+/// Shows what came of writes, then ends their session: a node keeps only so many, and a loop in a shell opens
+/// one each time.
+async fn end(client: &Client, done: Result<(), Failure>, out: &mut Output) -> Result<(), Failure> {
+    let shown = out.finish();
+    // Whether it could be ended changes nothing of what was done; left alone, it ends when it was idle.
+    let _ = client.close().await;
+    done.and(shown)
+}
+
+/// Compiles what the guide shows.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide.md")]
+mod guide {}

@@ -1,16 +1,19 @@
 use std::io::{self, BufWriter, IsTerminal as _, Write};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use clap::ValueEnum;
-use rdb_client::{Entry, Record};
+use rdb_client::{Entry, Key, Record};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::escape::{escape, escape_cut};
 use crate::failure::Failure;
 use crate::people::{for_people, text};
+
+/// How to see all of a value that a table cut.
+const USE_RAW: &str = "; use -o raw";
 
 /// How results are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -116,7 +119,7 @@ impl Output {
     /// Writes one entry; a table says how to see all of a long value.
     pub(crate) fn entry(&mut self, entry: &Entry) -> Result<(), Failure> {
         match self.print {
-            Print::Table => self.rows(std::slice::from_ref(entry), |value| escape_cut(value, "; use -o raw")),
+            Print::Table => self.rows(std::slice::from_ref(entry), |value| escape_cut(value, USE_RAW)),
             Print::Json | Print::Raw => self.entries(std::slice::from_ref(entry)),
         }
     }
@@ -149,6 +152,13 @@ impl Output {
         Ok(())
     }
 
+    /// Says something besides, on standard error, behind all that was written.
+    pub(crate) fn note(&mut self, note: &str) -> Result<(), Failure> {
+        self.finish()?;
+        eprintln!("{note}");
+        Ok(())
+    }
+
     /// Writes out what is buffered.
     pub(crate) fn finish(&mut self) -> Result<(), Failure> {
         self.sink.flush().map_err(|error| Failure::output(&error))
@@ -156,7 +166,7 @@ impl Output {
 }
 
 /// Bytes as JSON has them: text where they are UTF-8, base64 under another name where not.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub(crate) struct JsonEntry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a str>,
@@ -170,19 +180,43 @@ pub(crate) struct JsonEntry<'a> {
     version: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl_ms: Option<u64>,
+}
+
+impl<'a> JsonEntry<'a> {
+    /// A key, and its record where there is one to show.
+    pub(crate) fn new(key: &'a Key, record: Option<&'a Record>) -> Self {
+        let mut shown = record.map(Self::of).unwrap_or_default();
+        (shown.key, shown.key_base64) = text_or_base64(key.as_bytes());
+        shown
+    }
+
+    /// A record whose key goes without saying.
+    pub(crate) fn of(record: &'a Record) -> Self {
+        let (value, value_base64) = text_or_base64(&record.value);
+        let (version, expires_at_ms) = (Some(record.version.get()), expires_at_ms(record));
+        Self { value, value_base64, version, expires_at_ms, ..Self::default() }
+    }
+
+    /// The same, where the version is told elsewhere.
+    #[must_use]
+    pub(crate) const fn without_version(mut self) -> Self {
+        self.version = None;
+        self
+    }
+
+    /// The same, with what is left of the record's life.
+    #[must_use]
+    pub(crate) fn with_ttl(mut self, ttl: Option<Duration>) -> Self {
+        self.ttl_ms = ttl.map(ms);
+        self
+    }
 }
 
 impl<'a> From<&'a Entry> for JsonEntry<'a> {
     fn from(entry: &'a Entry) -> Self {
-        let (key, key_base64) = text_or_base64(entry.key.as_bytes());
-        let mut shown =
-            Self { key, key_base64, value: None, value_base64: None, version: None, expires_at_ms: None };
-        if let Some(record) = &entry.record {
-            (shown.value, shown.value_base64) = text_or_base64(&record.value);
-            shown.version = Some(record.version.get());
-            shown.expires_at_ms = expires_at_ms(record);
-        }
-        shown
+        Self::new(&entry.key, entry.record.as_ref())
     }
 }
 
@@ -193,7 +227,15 @@ fn text_or_base64(bytes: &[u8]) -> (Option<&str>, Option<String>) {
     }
 }
 
-fn expires_at_ms(record: &Record) -> Option<u64> {
-    let since = record.expires_at?.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Some(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+/// When a record expires, in milliseconds since the Unix epoch.
+pub(crate) fn expires_at_ms(record: &Record) -> Option<u64> {
+    Some(ms(record.expires_at?.duration_since(UNIX_EPOCH).unwrap_or_default()))
 }
+
+/// A time in whole milliseconds.
+pub(crate) fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -37,8 +37,8 @@ fn in_bytes(bytes: u64) -> String {
     format!("{} {name}", bytes / unit)
 }
 
-/// In the two largest units that count.
-fn in_time(ms: u64) -> String {
+/// Milliseconds, in the two largest units that count.
+pub(crate) fn in_time(ms: u64) -> String {
     let first = TIMES.iter().position(|(unit, _)| ms >= *unit).unwrap_or(TIMES.len() - 1);
     let mut left = if ms > 60_000 { ms - ms % 1_000 } else { ms };
     let mut parts = Vec::new();

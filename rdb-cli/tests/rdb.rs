@@ -4,6 +4,7 @@
 
 mod backup;
 mod cluster;
+mod lives;
 mod messages;
 mod moves;
 mod shell;
@@ -313,7 +314,7 @@ async fn a_value_beyond_the_limit_is_refused() {
 async fn status_and_health_tell_how_the_node_fares() {
     let shell = Shell::new().await;
     assert!(shell.text("status").await.contains("\ndefault_durability\tvolatile\n"));
-    assert!(shell.text("status").await.contains("\nwatch\tfalse\n"));
+    assert!(shell.text("status").await.contains("\nrestore\ttrue\n"));
     assert_eq!(shell.text("health").await, "health\tserving\n");
 
     shell.engine.close().await.unwrap();
@@ -336,16 +337,19 @@ async fn status_as_json_says_all_about_node_and_engine() {
             "{varies}: {value:?}"
         );
     }
+    let EngineInfo { format, capabilities, .. } = shell.engine.info();
     let expected = json!({
         "endpoints": shell.endpoint,
         "state": "serving",
         "server_version": env!("CARGO_PKG_VERSION"),
         "open_scans": 0,
         "engine": "mem",
-        "format": shell.engine.info().format,
-        "expiry": false,
-        "watch": false,
-        "sessions": false,
+        "format": format,
+        "expiry": capabilities.expiry,
+        "watch": capabilities.watch,
+        "sessions": capabilities.sessions,
+        "restore": capabilities.restore,
+        "blocking": capabilities.blocking,
         "default_durability": "volatile",
         "best_durability": "volatile",
         "max_key_bytes": 4096,
@@ -358,6 +362,15 @@ async fn status_as_json_says_all_about_node_and_engine() {
         "max_waiting_reads": 65_536,
         "max_queued_writes": 65_536,
         "max_queued_bytes": 64 << 20,
+        "max_blocked_writes": 16_384,
+        "max_sessions": 4_096,
+        "session_window": 1_024,
+        "session_idle_ms": 600_000,
+        "max_watches": 8_192,
+        "max_history_ops": 131_072,
+        "max_history_bytes": 64 << 20,
+        "history_age_ms": 600_000,
+        "expiry_lag_ms": 1_000,
     });
     assert_eq!(status, expected);
 }
@@ -368,14 +381,20 @@ async fn status_as_a_table_reads_well() {
     let table = shell.text("status -o table").await;
     let sections: Vec<_> = table.split("\n\n").collect();
     assert_eq!(sections.len(), 3, "node, engine, limits: {table}");
-    let engine = "engine              mem\n\
-                  format              1\n\
-                  expiry              no\n\
-                  watch               no\n\
-                  sessions            no\n\
-                  default durability  volatile\n\
-                  best durability     volatile";
-    assert_eq!(sections[1], engine);
+    let (names, values): (Vec<_>, Vec<_>) = sections[1].lines().map(|line| line.split_at(20)).unzip();
+    let expected = [
+        "engine",
+        "format",
+        "expiry",
+        "watch",
+        "sessions",
+        "restore",
+        "blocking",
+        "default durability",
+        "best durability",
+    ];
+    assert_eq!(names.iter().map(|name| name.trim_end()).collect::<Vec<_>>(), expected);
+    assert_eq!((values[0], values[5], values[8]), ("mem", "yes", "volatile"));
     assert!(sections[2].contains("\nmax value           4 MiB\n"), "{table}");
     assert!(sections[2].contains("\nscan idle           1 min\n"), "{table}");
     let values = table.lines().filter(|line| !line.is_empty()).map(|line| line.as_bytes()[18..21].to_vec());
@@ -389,8 +408,8 @@ async fn status_as_a_table_reads_well() {
 async fn help_goes_to_standard_output_with_an_example() {
     let shell = Shell::new().await;
     for command in [
-        "get", "put", "delete", "cas", "scan", "import", "export", "backup", "restore", "verify", "status",
-        "health",
+        "get", "put", "delete", "cas", "ttl", "scan", "watch", "import", "export", "backup", "restore",
+        "verify", "status", "health",
     ] {
         assert!(shell.text(&format!("{command} --help")).await.contains("\nExample"), "{command}");
     }

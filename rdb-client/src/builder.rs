@@ -42,6 +42,7 @@ pub struct ClientBuilder {
     pub(crate) timeout: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) retry: RetryPolicy,
+    pub(crate) exactly_once: bool,
     pub(crate) keepalive_interval: Duration,
     pub(crate) keepalive_timeout: Duration,
     pub(crate) stream_window_bytes: u32,
@@ -58,6 +59,7 @@ impl ClientBuilder {
             timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(3),
             retry: RetryPolicy::default(),
+            exactly_once: true,
             keepalive_interval: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(5),
             stream_window_bytes: 4 << 20,
@@ -128,6 +130,15 @@ impl ClientBuilder {
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
+        self
+    }
+
+    /// Whether writes are numbered in a session, so that they take effect once however often they are sent
+    /// (C17). They are unless this says otherwise, or the node declares no sessions. Without numbers, a write
+    /// whose answer is lost is [`Unknown`](crate::ErrorKind::Unknown), and sending it again may apply it twice.
+    #[must_use]
+    pub const fn exactly_once(mut self, exactly_once: bool) -> Self {
+        self.exactly_once = exactly_once;
         self
     }
 

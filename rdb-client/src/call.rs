@@ -36,6 +36,15 @@ impl Deadline {
         u64::try_from(self.left().as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
     }
 
+    /// The deadline of one attempt, where there is a use in another after it: half of what is left beyond the
+    /// time that the answer takes anyway.
+    pub(crate) fn share(self, taken_anyway: Duration) -> Self {
+        /// Less is not worth dividing.
+        const LEAST: Duration = Duration::from_millis(100);
+        let spare = self.left().saturating_sub(taken_anyway);
+        if spare < LEAST { self } else { Self(self.0 - spare / 2) }
+    }
+
     /// Waits for a part of an answer.
     pub(crate) async fn bound<T>(self, part: impl Future<Output = Result<T>>) -> Result<T> {
         match timeout_at(self.0, part).await {
@@ -131,7 +140,7 @@ where
 }
 
 /// The request's time was over before it was sent.
-fn too_late() -> Error {
+pub(crate) fn too_late() -> Error {
     Error::new(ErrorKind::Unavailable, "time is over before the request was sent")
 }
 
@@ -224,6 +233,15 @@ mod tests {
             .await;
             assert_eq!(result.unwrap_err().kind(), kind);
             assert_eq!(count.get(), if kind == ErrorKind::Unavailable { 3 } else { 1 }, "{kind}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_attempt_leaves_time_for_another() {
+        for (left, taken, expected) in [(600, 0, 300), (600, 400, 500), (600, 900, 600), (1, 0, 1)] {
+            let left = Deadline::after(Duration::from_secs(left));
+            let share = left.share(Duration::from_secs(taken)).left_ms().div_ceil(1_000);
+            assert_eq!(share, expected, "{taken} s of {left:?}");
         }
     }
 

@@ -13,6 +13,7 @@ use rdb_engine_api::{
 use rdb_proto::Call;
 use rdb_proto::ScanPart;
 use rdb_proto::kv::v1::{self, kv_client::KvClient, node_client::NodeClient};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -21,9 +22,11 @@ use crate::builder::ClientBuilder;
 use crate::call::{Deadline, Tell, attempt, repeat};
 use crate::dialer::Dialer;
 use crate::node::{Health, NodeStatus};
+use crate::once::{self, Link, Sessions, Writing};
 use crate::restore::Upload;
 use crate::retry::RetryPolicy;
 use crate::scan::{ScanParts, malformed};
+use crate::waits::Waits;
 use crate::wire::Wire;
 
 /// What is said of a server that is something else.
@@ -32,9 +35,12 @@ const NO_NODE: &str = "cannot connect: no FlareDB node answers there";
 /// A FlareDB node, as an [`Engine`].
 ///
 /// Cloning is cheap; clones share one connection, which is made anew when it breaks. Every request has a
-/// deadline ([`ClientBuilder::timeout`]). Reads, and writes that were certainly not applied, are repeated
-/// within it ([`RetryPolicy`]); a write that may have been applied never is, and fails as
-/// [`Unknown`](ErrorKind::Unknown) (C10).
+/// deadline ([`ClientBuilder::timeout`], and for a write that waits for its conditions that wait besides).
+/// Reads, and writes that were certainly not applied, are repeated within it ([`RetryPolicy`]). So is a write
+/// that may have been applied, where the node has sessions: it carries a number by which the node applies it
+/// once and answers with its first outcome ([`ClientBuilder::exactly_once`], C17). Elsewhere, and where the
+/// deadline passes first, it fails as [`Unknown`](ErrorKind::Unknown) (C10), and
+/// [`what_became_of`](Self::what_became_of) can be asked later.
 ///
 /// Values come without a copy: each shares the buffer that its answer or chunk was received in. Copy what
 /// is kept for long, so as not to keep the rest of the buffer with it.
@@ -50,6 +56,8 @@ struct Shared {
     closing: CancellationToken,
     /// The writes that `close` has to wait for.
     writes: TaskTracker,
+    /// None where writes are sent without numbers.
+    sessions: Option<Sessions>,
     dialer: Arc<Dialer>,
     retry: RetryPolicy,
     info: EngineInfo,
@@ -92,16 +100,13 @@ impl Client {
             kind => cannot(kind, "cannot connect").because(error),
         })?;
         let engine = info.engine.ok_or_else(|| malformed("node does not say what it is"))?;
-        let mut engine = EngineInfo::try_from(engine)?;
-        // What the node can do and this client cannot carry, this engine does not do (C18).
-        engine.capabilities.watch = false;
-        engine.capabilities.sessions = false;
-        engine.capabilities.expiry = false;
-        engine.capabilities.blocking = false;
+        let engine = EngineInfo::try_from(engine)?;
         let shared = Shared {
             wire: RwLock::new(Some(wire)),
             closing: CancellationToken::new(),
             writes: TaskTracker::new(),
+            // What the node does not declare is not asked of it.
+            sessions: (settings.exactly_once && engine.capabilities.sessions).then(Sessions::default),
             dialer,
             retry: settings.retry,
             info: engine,
@@ -160,18 +165,34 @@ impl Client {
         Ok(answer.await?.status().into())
     }
 
-    fn wire(&self) -> Result<Wire> {
+    pub(crate) fn closing(&self) -> &CancellationToken {
+        &self.shared.closing
+    }
+
+    pub(crate) const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.closing.is_cancelled()
+    }
+
+    pub(crate) fn retry(&self) -> &RetryPolicy {
+        &self.shared.retry
+    }
+
+    pub(crate) fn wire(&self) -> Result<Wire> {
         self.shared.wire.read().clone().ok_or_else(closed)
     }
 
-    fn kv(&self, wire: Wire) -> KvClient<Wire> {
+    pub(crate) fn kv(&self, wire: Wire) -> KvClient<Wire> {
         let limit = self.shared.max_message_bytes;
         KvClient::new(wire).max_decoding_message_size(limit).max_encoding_message_size(limit)
     }
 
     /// What the node would not take is refused before anything is sent, so that a write is certain to have
     /// done nothing.
-    fn check_size(&self, message: &impl Message) -> Result<()> {
+    pub(crate) fn check_size(&self, message: &impl Message) -> Result<()> {
         let (bytes, limit) = (message.encoded_len(), self.shared.max_message_bytes);
         if bytes > limit {
             return Err(Error::new(ErrorKind::InvalidArgument, "request is too large")
@@ -206,8 +227,7 @@ impl Client {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl Engine for Client {
-    /// What the node's engine is, as it was when the client connected, without what this client does not
-    /// carry: watches and sessions.
+    /// What the node's engine is, as it was when the client connected.
     fn info(&self) -> &EngineInfo {
         &self.shared.info
     }
@@ -260,21 +280,30 @@ impl Engine for Client {
     async fn write(&self, batch: Batch, options: WriteOptions) -> Result<Outcome> {
         // Counted before the wire is asked for: `close` takes the wire away, then waits for the count.
         let _counted = self.shared.writes.token();
-        let deadline = Deadline::after(self.timeout);
-        let turn = options.timeout.map(Deadline::after);
-        let message = v1::WriteRequest::from((batch, options));
+        let wire = self.wire()?;
+        let waits = Waits::of(&options);
+        let deadline = Deadline::after(self.timeout.saturating_add(waits.for_conditions()));
+        let numbered = self.shared.sessions.as_ref().filter(|_| options.stamp.is_none());
+        let mut message = v1::WriteRequest::from((batch, options));
+        if numbered.is_some() {
+            // The longest there is: each attempt has another.
+            let stamp =
+                v1::Stamp { session: u64::MAX, sequence: u64::MAX, life: u64::MAX, acknowledged: u64::MAX };
+            message.options.get_or_insert_default().stamp = Some(stamp);
+        }
         self.check_size(&message)?;
+        if let Some(sessions) = numbered {
+            // The connection is its own: `close` waits until it knows what became of it.
+            let link = Link::new(self.kv(wire));
+            return Writing::new(sessions, &self.shared.retry, link, message, waits, deadline).run().await;
+        }
         let mut first = true;
         let answer = repeat(&self.shared.retry, deadline, || {
-            let mut message = message.clone();
-            if let (Some(turn), Some(options)) = (turn, &mut message.options) {
-                // The wait for the turn goes on over all attempts.
-                options.wait_ms = Some(turn.left_ms());
-                if !first && turn.has_passed() {
-                    return None;
-                }
+            if !first && waits.turn_is_over() {
+                return None;
             }
             first = false;
+            let message = waits.tell(message.clone());
             Some(async {
                 let mut kv = self.kv(self.wire()?);
                 let send = |request| async move { kv.write(request).await };
@@ -284,28 +313,46 @@ impl Engine for Client {
         answer.await?.try_into()
     }
 
-    async fn watch(&self, _watch: Watch) -> Result<View<WatchStream>> {
-        Err(Error::new(ErrorKind::Unsupported, "client does not carry watches"))
+    /// Watches once: what breaks off ends with [`Unavailable`](ErrorKind::Unavailable), and
+    /// [`subscribe`](Client::subscribe) goes on instead. Opening is repeated like every read.
+    async fn watch(&self, watch: Watch) -> Result<View<WatchStream>> {
+        let open = self.open_watch(&watch).await?;
+        Ok(View { version: open.version(), data: open.into_events() })
     }
 
-    async fn open_session(&self, _options: SessionOptions) -> Result<Session> {
-        Err(Error::new(ErrorKind::Unsupported, "client does not carry sessions"))
+    /// Opens a session of the caller's own. An answer that is lost leaves one behind that nobody knows, and
+    /// which ends when it was idle.
+    async fn open_session(&self, options: SessionOptions) -> Result<Session> {
+        let request = v1::OpenSessionRequest::from(options);
+        let answer =
+            self.read(request, |wire, request| async move { self.kv(wire).open_session(request).await });
+        answer.await?.try_into()
     }
 
-    async fn resume_session(&self, _id: NonZeroU64) -> Result<Option<Session>> {
-        Err(Error::new(ErrorKind::Unsupported, "client does not carry sessions"))
+    async fn resume_session(&self, id: NonZeroU64) -> Result<Option<Session>> {
+        let request = v1::ResumeSessionRequest { session: id.get() };
+        let answer =
+            self.read(request, |wire, request| async move { self.kv(wire).resume_session(request).await });
+        answer.await?.session.map(TryInto::try_into).transpose()
     }
 
-    async fn end_session(&self, _id: NonZeroU64) -> Result<()> {
-        Err(Error::new(ErrorKind::Unsupported, "client does not carry sessions"))
+    async fn end_session(&self, id: NonZeroU64) -> Result<()> {
+        let request = v1::EndSessionRequest { session: id.get() };
+        let answer =
+            self.read(request, |wire, request| async move { self.kv(wire).end_session(request).await });
+        answer.await.map(|_| ())
     }
 
-    async fn settle(&self, _stamp: Stamp) -> Result<Option<Outcome>> {
-        Err(Error::new(ErrorKind::Unsupported, "client does not carry sessions"))
+    async fn settle(&self, stamp: Stamp) -> Result<Option<Outcome>> {
+        let request = v1::SettleRequest { stamp: Some(stamp.into()) };
+        let answer = self.read(request, |wire, request| async move { self.kv(wire).settle(request).await });
+        answer.await?.try_into()
     }
 
     async fn time(&self) -> Result<SystemTime> {
-        Err(Error::new(ErrorKind::Unsupported, "client does not carry expiry"))
+        let answer =
+            self.read(v1::TimeRequest {}, |wire, request| async move { self.kv(wire).time(request).await });
+        answer.await?.try_into()
     }
 
     /// Sends a view to the node, which restores it. Never repeated: the view is read only once.
@@ -324,14 +371,35 @@ impl Engine for Client {
         upload.answered(patience, async move { kv.restore(messages).await }).await
     }
 
-    /// Waits for the writes of this client and its clones, ends their scans, and lets the connection go.
-    /// What is asked of any of them afterwards answers [`Closed`](ErrorKind::Closed). The node goes on.
+    /// Waits for the writes of this client and its clones, ends their scans, watches and session, and lets the
+    /// connection go. What is asked of any of them afterwards answers [`Closed`](ErrorKind::Closed). The node
+    /// goes on.
     async fn close(&self) -> Result<()> {
-        *self.shared.wire.write() = None;
+        let wire = self.shared.wire.write().take();
         self.shared.closing.cancel();
         self.shared.writes.close();
         self.shared.writes.wait().await;
+        if let Some((wire, session)) = wire.zip(self.shared.left_to_end()) {
+            once::end(Link::new(self.kv(wire)), session).await;
+        }
         Ok(())
+    }
+}
+
+impl Shared {
+    fn left_to_end(&self) -> Option<NonZeroU64> {
+        self.sessions.as_ref().and_then(Sessions::take)
+    }
+}
+
+/// Ends the session in the background: programs that do not close their clients would leave the node with more
+/// sessions than it keeps.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let Some((wire, session)) = self.wire.get_mut().take().zip(self.left_to_end()) else { return };
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(once::end(Link::new(KvClient::new(wire)), session));
+        }
     }
 }
 

@@ -3,6 +3,10 @@ use std::time::Duration;
 /// How often, and after which pauses, a request is sent again that was certainly not applied: reads whose
 /// answer did not come, and writes that the server certifies it refused or that were never sent (C10).
 ///
+/// A write that may have been applied is sent again where that is safe
+/// ([`exactly_once`](crate::ClientBuilder::exactly_once)): after the same pauses, and until its deadline however
+/// many attempts that takes, unless nothing is to be repeated at all.
+///
 /// The pause before the n-th repetition is drawn evenly from the upper half of `first_pause * 2^(n-1)`,
 /// cut at `max_pause`, so that many clients that failed together do not come back together. All attempts
 /// and pauses together stay within the request's timeout.
@@ -41,12 +45,14 @@ impl RetryPolicy {
     /// The pause after so many failed attempts; none where there shall be no further one. `chance` is a
     /// random number from 0 to 1.
     pub(crate) fn pause(&self, failed: u32, chance: f64) -> Option<Duration> {
-        if failed >= self.attempts {
-            return None;
-        }
+        (failed < self.attempts).then(|| self.backoff(failed, chance))
+    }
+
+    /// The pause after so many failed attempts, however many there may be.
+    pub(crate) fn backoff(&self, failed: u32, chance: f64) -> Duration {
         let doublings = failed.saturating_sub(1).min(31);
         let longest = self.first_pause.saturating_mul(1 << doublings).min(self.max_pause);
-        Some(longest.mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0))
+        longest.mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)
     }
 }
 

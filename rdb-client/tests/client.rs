@@ -13,7 +13,7 @@ use fake::{Act, After, Fake, until};
 use futures::{StreamExt, TryStreamExt};
 use rdb_client::{
     Batch, Bytes, Client, Condition, Engine, EngineExt, Entry, Error, ErrorKind, Key, KeyRange, NodeState,
-    Outcome, Record, RetryPolicy, Scan, SessionOptions, Version, Watch, WriteOptions,
+    Outcome, Record, RetryPolicy, Scan, SessionOptions, Version, WriteOptions,
 };
 use rdb_proto::ScanPart;
 use tokio::net::TcpListener;
@@ -327,14 +327,11 @@ async fn close_waits_for_the_writes_that_were_begun() {
 }
 
 #[tokio::test]
-async fn what_the_client_does_not_carry_it_does_not_declare() {
+async fn what_the_node_does_not_declare_it_refuses() {
     let fake = Fake::start().await;
     let client = fake.client().await;
-    assert!(!client.info().capabilities.watch, "the node declares it");
     assert!(!client.info().capabilities.sessions);
     assert!(client.info().capabilities.expiry);
-    let error = client.watch(Watch::new(KeyRange::all())).await.err().unwrap();
-    assert_eq!(error.kind(), ErrorKind::Unsupported);
     let error = client.open_session(SessionOptions::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
 }

@@ -1,18 +1,28 @@
 //! The common core of local engines: everything that makes a [`Store`] an [`Engine`].
 
+mod archive;
+mod blocked;
 mod committer;
 mod expiry;
 mod gate;
 mod histogram;
+mod history;
 mod intake;
 mod judge;
 mod line;
+mod log;
 mod meter;
+mod once;
+mod pending;
 mod queue;
+mod registry;
 mod restore;
 mod row;
 mod scanner;
+mod sessions;
 mod time;
+mod waits;
+mod watcher;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -26,12 +36,16 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
+use self::archive::Archive;
+use self::blocked::Blocked;
 use self::committer::Committer;
-use self::expiry::Outlook;
+use self::expiry::{Expiry, Outlook};
 use self::gate::Gate;
 use self::line::VersionLine;
+use self::log::Log;
 use self::meter::Meter;
-use self::queue::{Queue, Request};
+use self::queue::{Queue, Request, Task, Write};
+use self::sessions::{CALL_BYTES, Call, Sessions, Stamped, whole_millis};
 use self::time::EngineTime;
 use crate::{
     Batch, Cached, Capabilities, Clock, Commit, Condition, Durability, Engine, EngineInfo, EntryStream,
@@ -59,11 +73,32 @@ pub struct LocalOptions {
     pub default_durability: Option<Durability>,
     /// The most bytes of keys and values committed in one group. A larger batch is committed alone.
     pub max_group_bytes: usize,
+    /// Where the history of commits is kept.
+    pub history: History,
+}
+
+/// Where the history of commits is kept, from which a watch begins in the past (C16). Its
+/// [limits](Limits::max_history_ops) are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum History {
+    /// In memory: a watch from before an opening is [`Compacted`](ErrorKind::Compacted). Commits cost nothing
+    /// more.
+    #[default]
+    Memory,
+    /// In the store too, with the data: a watch goes on over restarts, as far as the commits themselves
+    /// survive. What a commit writes is written twice. An opening without it ends it.
+    Durable,
 }
 
 impl Default for LocalOptions {
     fn default() -> Self {
-        Self { limits: Limits::default(), default_durability: None, max_group_bytes: 4 << 20 }
+        Self {
+            limits: Limits::default(),
+            default_durability: None,
+            max_group_bytes: 4 << 20,
+            history: History::default(),
+        }
     }
 }
 
@@ -80,6 +115,7 @@ impl LocalOptions {
             ("max_scans", limits.max_scans, 1),
             ("max_queued_writes", limits.max_queued_writes, 1),
             ("max_batch_len", limits.max_batch_len, 1),
+            ("session_window", limits.session_window, 1),
             // One longest key and value have to fit.
             ("max_batch_bytes", limits.max_batch_bytes, limits.max_value_bytes.saturating_add(MAX_KEY_BYTES)),
             ("max_queued_bytes", limits.max_queued_bytes, limits.max_batch_bytes),
@@ -129,6 +165,7 @@ impl LocalOptions {
 pub struct Local<S: Store> {
     info: EngineInfo,
     clock: Arc<dyn Clock>,
+    log: Arc<Log>,
     /// None once closed.
     home: ArcSwapOption<Home<S>>,
     queue: Arc<Queue>,
@@ -150,6 +187,7 @@ pub struct Local<S: Store> {
 struct Home<S> {
     store: S,
     gate: Gate,
+    log: Arc<Log>,
     _freed: watch::Sender<()>,
 }
 
@@ -161,6 +199,11 @@ impl<S: Store> Home<S> {
 
     fn get_cached(&self, key: &Key) -> Result<Cached> {
         self.gate.look(|| self.store.get_cached(Space::Data, key.as_bytes()))
+    }
+
+    /// The version of the present view, if it can be told without waiting for a disk.
+    fn version_cached(&self) -> Result<Option<Version>> {
+        self.gate.look(|| line::version_cached(&self.store))
     }
 
     /// The present view and its version. It stays as it is, whatever a later restore does.
@@ -183,28 +226,44 @@ impl<S: Store> Local<S> {
         options.check(store_info.best_durability)?;
         restore::recover(&store)?;
         let line = VersionLine::open(&store, &*clock)?;
+        let sessions = Sessions::open(&store, &options.limits, line.life, clock.monotonic())?;
         let info = EngineInfo {
             name: store_info.name.to_owned(),
             format: store_info.format,
-            capabilities: Capabilities { expiry: true, restore: true, ..Capabilities::default() },
+            capabilities: Capabilities {
+                expiry: true,
+                sessions: true,
+                restore: true,
+                blocking: true,
+                watch: true,
+                ..Capabilities::default()
+            },
             best_durability: store_info.best_durability,
             default_durability: options.default_durability.unwrap_or(store_info.best_durability),
             limits: options.limits,
         };
+        let archive = Archive::open(&store, options.history, &info.limits, line.last)?;
+        let is_durable = options.history == History::Durable;
+        let log = Arc::new(Log::new(&info.limits, Arc::clone(&clock), &line, archive, is_durable));
         let (freed_sender, freed) = watch::channel(());
-        let home = Arc::new(Home { store, gate: Gate::default(), _freed: freed_sender });
+        let home =
+            Arc::new(Home { store, gate: Gate::default(), log: Arc::clone(&log), _freed: freed_sender });
         let queue = Arc::new(Queue::new(&info.limits));
         let meter = Arc::new(Meter::default());
         meter.writes.advanced(line.last);
         let time = Arc::clone(&line.time);
-        let mut committer = Committer::new(
-            Arc::clone(&home),
-            Arc::clone(&queue),
-            Arc::clone(&clock),
-            Arc::clone(&meter),
+        let mut committer = Committer {
+            home: Arc::clone(&home),
+            queue: Arc::clone(&queue),
+            clock: Arc::clone(&clock),
+            meter: Arc::clone(&meter),
             line,
-            options.max_group_bytes,
-        );
+            expiry: Expiry::unknown(),
+            sessions,
+            blocked: Blocked::new(&info.limits),
+            default_durability: info.default_durability,
+            max_group_bytes: options.max_group_bytes,
+        };
         // Before the first answer (C15).
         committer.catch_up()?;
         if let Some(failure) = committer.expiry.take_failure() {
@@ -219,6 +278,7 @@ impl<S: Store> Local<S> {
             })?;
         Ok(Self {
             clock,
+            log,
             home: ArcSwapOption::from(Some(home)),
             queue,
             meter,
@@ -277,8 +337,9 @@ impl<S: Store> Local<S> {
     /// nobody else's write waits for this one's disk.
     async fn warm_up(&self, batch: &Batch) -> Result<()> {
         let conditions = batch.conditions().iter().map(|(key, _)| key);
-        // A put has to know what it replaces where that may have an entry in the expiry index.
-        let looks_back = self.expiry.is_expiring();
+        // A put has to know what it replaces where that may have an entry in the expiry index, and where
+        // somebody watches it.
+        let looks_back = self.expiry.is_expiring() || self.log.wants_previous();
         let ops = batch.ops().iter().filter(|(_, op)| looks_back || matches!(op, Op::Delete));
         let mut cold = Vec::new();
         for key in conditions.chain(ops.map(|(key, _)| key)) {
@@ -323,18 +384,28 @@ impl<S: Store> Local<S> {
                     .with("most_ms", MAX_TTL.as_millis()));
             }
         }
-        if options.stamp.is_some() {
-            return Err(self.unsupported("engine has no sessions"));
-        }
-        if options.wait.is_some() {
-            return Err(self.unsupported("engine has no writes that wait for their conditions"));
-        }
         if options.durability.is_some_and(|asked| asked > self.info.best_durability) {
             return Err(self
                 .unsupported("engine cannot reach the durability asked for")
                 .with("best", self.info.best_durability));
         }
         Ok(())
+    }
+
+    fn push(&self, task: Task, bytes: usize) -> Result<()> {
+        let pushed = self.queue.push(Request { task, bytes, queued: self.clock.monotonic() });
+        pushed.inspect_err(|error| {
+            if error.kind() == ErrorKind::Exhausted {
+                self.meter.reads.writes_refused.increment();
+            }
+        })
+    }
+
+    /// Asks the committer something, in order with the writes.
+    async fn call<T>(&self, call: impl FnOnce(oneshot::Sender<Result<T>>) -> Call) -> Result<T> {
+        let (answer, answered) = oneshot::channel();
+        self.push(Task::Session(call(answer)), CALL_BYTES)?;
+        answered.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Unknown, "the committer died")))
     }
 
     fn unsupported(&self, message: &str) -> Error {
@@ -397,43 +468,57 @@ impl<S: Store> Engine for Local<S> {
         self.check_write(&batch, &options)?;
         // A time beyond the clock's end never comes.
         let not_after = options.timeout.and_then(|timeout| self.clock.monotonic().checked_add(timeout));
+        let until = options.wait.map(|wait| self.clock.monotonic().saturating_add(wait));
         self.warm_up(&batch).await?;
         let (answer, answered) = oneshot::channel();
-        let pushed = self.queue.push(Request {
-            bytes: batch.size_bytes(),
-            durability: options.durability.unwrap_or(self.info.default_durability),
-            queued: self.clock.monotonic(),
-            batch,
-            not_after,
-            answer,
-        });
-        pushed.inspect_err(|error| {
-            if error.kind() == ErrorKind::Exhausted {
-                self.meter.reads.writes_refused.increment();
-            }
-        })?;
+        let bytes = batch.size_bytes();
+        let stamped = options.stamp.map(|stamp| Stamped::new(stamp, &batch));
+        let durability = options.durability.unwrap_or(self.info.default_durability);
+        let write = Write { batch, durability, not_after, until, stamped, answer };
+        self.push(Task::Write(write), bytes)?;
         // The committer answers every request it took, so silence means that its thread died.
         answered.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Unknown, "the committer died")))
     }
 
-    async fn watch(&self, _watch: Watch) -> Result<View<WatchStream>> {
-        Err(self.unsupported("engine has no watch"))
+    async fn watch(&self, watch: Watch) -> Result<View<WatchStream>> {
+        check_range(&watch.range)?;
+        watcher::check_progress(watch.progress)?;
+        let present = match self.home()?.version_cached()? {
+            Some(present) => present,
+            None => self.read_blocking(|home| Ok(home.snapshot()?.0)).await?,
+        };
+        let opened = watcher::open(Arc::clone(&self.log), watch, present).await;
+        let meter = &self.log.meter;
+        match &opened {
+            Ok(_) => meter.opened.increment(),
+            Err(error) if error.kind() == ErrorKind::Exhausted => meter.refused.increment(),
+            Err(_) => {}
+        }
+        opened
     }
 
-    async fn open_session(&self, _options: SessionOptions) -> Result<Session> {
-        Err(self.unsupported("engine has no sessions"))
+    async fn open_session(&self, options: SessionOptions) -> Result<Session> {
+        let limit = self.info.limits.session_idle;
+        let idle = options.idle.unwrap_or(limit);
+        if idle.is_zero() || idle > limit {
+            return Err(Error::new(ErrorKind::InvalidArgument, "a session cannot be idle for so long")
+                .with("idle_ms", idle.as_millis())
+                .with("limit_ms", limit.as_millis()));
+        }
+        let idle = Duration::from_millis(whole_millis(idle));
+        self.call(|answer| Call::Open { idle, answer }).await
     }
 
-    async fn resume_session(&self, _id: NonZeroU64) -> Result<Option<Session>> {
-        Err(self.unsupported("engine has no sessions"))
+    async fn resume_session(&self, id: NonZeroU64) -> Result<Option<Session>> {
+        self.call(|answer| Call::Resume { id, answer }).await
     }
 
-    async fn end_session(&self, _id: NonZeroU64) -> Result<()> {
-        Err(self.unsupported("engine has no sessions"))
+    async fn end_session(&self, id: NonZeroU64) -> Result<()> {
+        self.call(|answer| Call::End { id, answer }).await
     }
 
-    async fn settle(&self, _stamp: Stamp) -> Result<Option<Outcome>> {
-        Err(self.unsupported("engine has no sessions"))
+    async fn settle(&self, stamp: Stamp) -> Result<Option<Outcome>> {
+        self.call(|answer| Call::Settle { stamp, answer }).await
     }
 
     async fn time(&self) -> Result<SystemTime> {

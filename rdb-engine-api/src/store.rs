@@ -90,7 +90,8 @@ pub struct StoreInfo {
 pub enum Space {
     /// The callers' records.
     Data,
-    /// FlareDB's own rows: few, short, rewritten often.
+    /// FlareDB's own rows: some that are few and rewritten by every commit, and, in order of time, one of a
+    /// key's length for each record that expires (C15), written once and soon removed.
     System,
 }
 

@@ -5,7 +5,8 @@ use rdb_engine_api::{Durability, Error, ErrorKind, LocalOptions, Result};
 use rocksdb::statistics::StatsLevel;
 use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel, Options};
 
-/// The write buffer of FlareDB's own rows: few and short, though one of them is rewritten by every commit.
+/// The write buffer of FlareDB's own rows: short ones, of which one is rewritten by every commit, and records
+/// that expire have one each.
 const SYSTEM_WRITE_BUFFER_BYTES: usize = 8 << 20;
 
 /// How to open the RocksDB engine: where, and how much of memory, disk and processors it may take.

@@ -4,12 +4,13 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::num::NonZeroU64;
 use std::path::Path;
 
 use bytes::Bytes;
 use rdb_engine_api::{
-    ChangeSet, DataDirectory, Durability, Engine as _, EngineExt as _, ErrorKind, Key, MAX_KEY_BYTES, Result,
-    Snapshot as _, Space, Span, Store as _,
+    Batch, ChangeSet, Condition, DataDirectory, Durability, Engine as _, EngineExt as _, ErrorKind, Key,
+    MAX_KEY_BYTES, Result, SessionOptions, Snapshot as _, Space, Span, Store as _, WriteOptions,
 };
 use rdb_engine_sled::{SledConfig, SledStore};
 
@@ -201,4 +202,29 @@ async fn engine_keeps_its_records_over_a_reopen() {
     let engine = rdb_engine_sled::open(&config).unwrap();
     let record = engine.get(&key).await.unwrap().unwrap();
     assert_eq!((record.value, record.version), (Bytes::from("hello"), version));
+}
+
+/// C17: what was committed in a session is told again after a reopening, and a late copy does nothing.
+#[tokio::test]
+async fn session_and_its_outcomes_survive_a_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = SledConfig::new(dir.path());
+    config.cache_bytes = SledConfig::MIN_CACHE_BYTES;
+    let key = Key::new("k").unwrap();
+    let create = Batch::new().when(key.clone(), Condition::Absent).put(key.clone(), "v");
+    let write = |stamp| (create.clone(), WriteOptions::default().stamp(stamp));
+    let engine = rdb_engine_sled::open(&config).unwrap();
+    let session = engine.open_session(SessionOptions::default()).await.unwrap();
+    let stamp = session.stamp(NonZeroU64::MIN, 0);
+    let (batch, options) = write(stamp);
+    let first = engine.write(batch, options).await.unwrap();
+    engine.close().await.unwrap();
+
+    let engine = rdb_engine_sled::open(&config).unwrap();
+    let (batch, options) = write(stamp);
+    assert_eq!(engine.write(batch, options).await.unwrap_err().kind(), ErrorKind::Stale);
+    let session = engine.resume_session(session.id).await.unwrap().unwrap();
+    let (batch, options) = write(session.stamp(NonZeroU64::MIN, 0));
+    assert_eq!(engine.write(batch, options).await.unwrap().version(), first.version());
+    engine.close().await.unwrap();
 }

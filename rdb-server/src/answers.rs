@@ -2,7 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdb_engine_api::{Error, ErrorKind, Result};
-use tokio::sync::mpsc::{self, error::SendTimeoutError};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
@@ -22,15 +23,21 @@ impl<A> Answers<A> {
     /// [`Exhausted`](ErrorKind::Exhausted) where the client reads too slowly, and
     /// [`Unavailable`](ErrorKind::Unavailable) where it has left. The work should end with them.
     pub async fn send(&self, answer: A) -> Result<()> {
-        self.sender.send_timeout(Ok(answer), self.idle).await.map_err(|error| match error {
-            SendTimeoutError::Timeout(_) => {
-                Error::new(ErrorKind::Exhausted, "answer was left unread for too long")
-                    .with("limit_ms", self.idle.as_millis())
-            }
-            SendTimeoutError::Closed(_) => {
-                Error::new(ErrorKind::Unavailable, "answer has no reader any more")
-            }
-        })
+        self.room().await?.send(Ok(answer));
+        Ok(())
+    }
+
+    /// Waits until the answer before is on its way, for work that would rather not prepare one earlier.
+    ///
+    /// # Errors
+    /// As of [`send`](Self::send).
+    pub(crate) async fn room(&self) -> Result<mpsc::Permit<'_, Result<A, Status>>> {
+        match timeout(self.idle, self.sender.reserve()).await {
+            Ok(Ok(room)) => Ok(room),
+            Ok(Err(_)) => Err(Error::new(ErrorKind::Unavailable, "answer has no reader any more")),
+            Err(_) => Err(Error::new(ErrorKind::Exhausted, "answer was left unread for too long")
+                .with("limit_ms", self.idle.as_millis())),
+        }
     }
 }
 

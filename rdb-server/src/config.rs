@@ -25,8 +25,9 @@ pub struct NodeConfig {
     /// The longest message taken, in bytes; by default what the engine's limits need
     /// ([`rdb_proto::max_message_bytes`]).
     pub max_message_bytes: Option<usize>,
-    /// How long a request may take that brings no shorter deadline of its own; 30 s by default. Scans are
-    /// bound by their own deadlines and by their reader's pace alone.
+    /// How long a request may take that brings no shorter deadline of its own; 30 s by default. Scans and watches
+    /// are bound by their own deadlines and by their reader's pace alone, and a write that waits for its conditions
+    /// (C20) has the time that it asks for beside this one.
     pub request_timeout: Duration,
     /// How long a new connection may take for its TLS handshake and to say that it speaks HTTP/2; 5 s by default.
     pub handshake_timeout: Duration,
@@ -48,7 +49,8 @@ pub struct NodeConfig {
     /// The most requests at once of one connection; 1,024 by default. More wait on the client's side.
     pub max_streams_per_connection: u32,
     /// The most requests at once, scans included; 8,192 by default. More are refused as
-    /// [`Exhausted`](ErrorKind::Exhausted).
+    /// [`Exhausted`](ErrorKind::Exhausted). Watches and writes that wait for their conditions are bounded by the
+    /// engine's limits instead: they must not keep out what they wait for.
     pub max_in_flight: usize,
     /// The most bytes of requests at once, counted as they arrive and until the request ends; 256 MiB by
     /// default, and never below the longest message. Requests beyond are refused as

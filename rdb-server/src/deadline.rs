@@ -7,6 +7,9 @@ use tokio::time::Instant;
 /// gRPC's header for how long the client waits for an answer.
 const HEADER: &str = "grpc-timeout";
 
+/// The most time kept for an answer to be made and to arrive.
+const MAX_MARGIN: Duration = Duration::from_millis(500);
+
 /// The instant at which a request has to be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);
@@ -26,6 +29,12 @@ impl Deadline {
     /// The time until then; zero once it has passed.
     pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// The time until then, less what an answer may need to be on time itself.
+    pub(crate) fn in_time(self) -> Duration {
+        let remaining = self.remaining();
+        remaining - (remaining / 10).min(MAX_MARGIN)
     }
 
     /// Waits for it.

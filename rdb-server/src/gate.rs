@@ -1,7 +1,8 @@
 use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use hyper::HeaderMap;
@@ -113,6 +114,8 @@ pub(crate) struct Admission {
     requested: Option<Deadline>,
     deadline: Deadline,
     held_bytes: AtomicUsize,
+    /// Whether it waits for what others do, and has given its place back.
+    waits: AtomicBool,
     /// Never set where the client went away.
     ending: OnceLock<Ending>,
 }
@@ -149,6 +152,7 @@ impl Admission {
             requested,
             deadline: requested.map_or(node, |client| client.min(node)),
             held_bytes: AtomicUsize::new(0),
+            waits: AtomicBool::new(false),
             ending: OnceLock::new(),
         })
     }
@@ -182,6 +186,13 @@ impl Admission {
         self.deadline
     }
 
+    /// When a request has to be answered that waits this long for what others do: the time counts beside what the
+    /// node allows.
+    pub(crate) fn deadline_after(&self, wait: Duration) -> Deadline {
+        let node = Deadline::after(wait.min(MAX_TIME) + self.state.config.request_timeout);
+        self.requested.map_or(node, |client| client.min(node))
+    }
+
     /// What the client asked for.
     pub(crate) const fn requested(&self) -> Option<Deadline> {
         self.requested
@@ -189,9 +200,22 @@ impl Admission {
 
     /// Set when the request is not waited for any longer.
     pub(crate) fn stop(&self) -> &CancellationToken {
-        match self.method().reception {
-            Reception::Whole | Reception::Upload => &self.state.ending,
-            Reception::Dialogue => &self.state.draining,
+        let method = self.method();
+        if method.lasts || method.reception == Reception::Dialogue {
+            &self.state.draining
+        } else {
+            &self.state.ending
+        }
+    }
+
+    /// Says that the request may wait for long for what others do, and that the engine bounds how many of its kind
+    /// wait, and with how many bytes. It gives back its place and its bytes: requests that wait must not keep
+    /// out those that they wait for.
+    pub(crate) fn wait(&self) {
+        if !self.waits.swap(true, Ordering::Relaxed) {
+            self.state.let_go(self.held_bytes.swap(0, Ordering::Relaxed));
+            self.state.begin_to_wait();
+            self.state.leave();
         }
     }
 
@@ -213,7 +237,30 @@ impl Admission {
         &self,
         work: impl Future<Output = Result<A>>,
     ) -> Result<Response<A>, Status> {
-        match self.supervise(work).await {
+        self.conclude(self.supervise(work).await)
+    }
+
+    /// Answers a request that waits for what others do ([`wait`](Self::wait)), by a deadline of its own. It is waited
+    /// for until the node has been draining for a tenth of its time: nobody may come any more for whom it waits.
+    pub(crate) async fn answer_waiting<A>(
+        &self,
+        deadline: Deadline,
+        work: impl Future<Output = Result<A>>,
+    ) -> Result<Response<A>, Status> {
+        let drained = async {
+            self.state.draining.cancelled().await;
+            tokio::time::sleep(self.state.config.drain_timeout / 10).await;
+        };
+        self.conclude(tokio::select! {
+            biased;
+            result = self.catch(work) => result,
+            () = deadline.passed() => Err(self.cut_off("deadline has passed")),
+            () = drained => Err(self.cut_off("node is shutting down")),
+        })
+    }
+
+    fn conclude<A>(&self, result: Result<A>) -> Result<Response<A>, Status> {
+        match result {
             Ok(answer) => {
                 self.finish(&Ok(()));
                 Ok(Response::new(answer))
@@ -281,10 +328,16 @@ impl Admission {
 impl Drop for Admission {
     fn drop(&mut self) {
         let ending = self.ending.get().copied().unwrap_or(Ending::Cancelled);
-        self.state.metrics.ended(self.method, ending, self.started.elapsed());
+        let (method, after) = (self.method, self.started.elapsed());
         self.span.record("outcome", ending.name());
         self.state.let_go(*self.held_bytes.get_mut());
-        self.state.leave();
+        if *self.waits.get_mut() {
+            self.state.metrics.ended_waiting(method, ending, after);
+            self.state.end_to_wait();
+        } else {
+            self.state.metrics.ended(method, ending, after);
+            self.state.leave();
+        }
     }
 }
 

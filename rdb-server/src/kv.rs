@@ -6,14 +6,14 @@ use prometheus_client::registry::Registry;
 use rdb_engine_api::{Batch, Engine, Error, ErrorKind, Key, Outcome, Record, Result, WriteOptions};
 use rdb_proto::kv::v1;
 use rdb_proto::kv::v1::kv_server::Kv;
-use rdb_proto::{number, to_status};
+use rdb_proto::number;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::deadline::Deadline;
-use crate::gate::{unary, upload};
+use crate::gate::{Admission, unary, upload};
 use crate::restore;
 use crate::scan;
+use crate::watch::{self, Watches};
 
 /// The service `flaredb.kv.v1.Kv` over an engine.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub(crate) struct KvService<E: ?Sized> {
     max_message_bytes: usize,
     conflicts: Counter,
     scans: Gauge,
+    watches: Watches,
 }
 
 impl<E: Engine + ?Sized> KvService<E> {
@@ -29,7 +30,8 @@ impl<E: Engine + ?Sized> KvService<E> {
         let (conflicts, scans) = (Counter::default(), Gauge::default());
         registry.register("conflicts", "Writes answered with a conflict", conflicts.clone());
         registry.register("scans_open", "Scans being delivered", scans.clone());
-        Self { engine, max_message_bytes, conflicts, scans }
+        let watches = Watches::register(registry);
+        Self { engine, max_message_bytes, conflicts, scans, watches }
     }
 
     /// How many scans are being delivered.
@@ -37,34 +39,46 @@ impl<E: Engine + ?Sized> KvService<E> {
         &self.scans
     }
 
-    /// Every write comes through here.
-    async fn write_batch(
-        &self,
-        batch: Batch,
-        mut options: WriteOptions,
-        deadline: Deadline,
-    ) -> Result<Outcome> {
-        // A write whose turn has not come by the deadline is better never begun than unknown.
-        let remaining = deadline.remaining();
-        options.timeout = Some(options.timeout.map_or(remaining, |wait| wait.min(remaining)));
-        let outcome = self.engine.write(batch, options).await?;
-        if matches!(outcome, Outcome::Conflict(_)) {
-            self.conflicts.inc();
-        }
-        Ok(outcome)
+    /// How many watches are being delivered.
+    pub(crate) const fn watches(&self) -> &Gauge {
+        &self.watches.open
     }
 
-    /// Handles a write whose answer is an outcome.
-    async fn write_request<Q, A>(&self, request: Request<Q>) -> Result<Response<A>, Status>
+    /// Every write comes through here.
+    async fn write_request<Q, A>(
+        &self,
+        mut request: Request<Q>,
+        answer: impl FnOnce(Outcome) -> Result<A>,
+    ) -> Result<Response<A>, Status>
     where
         (Batch, WriteOptions): TryFrom<Q, Error = Error>,
-        A: From<Outcome>,
     {
-        let work = async |request: Q, deadline| {
-            let (batch, options) = request.try_into()?;
-            Ok(self.write_batch(batch, options, deadline).await?.into())
+        let admission = Admission::of(&mut request)?;
+        let (batch, mut options) = match request.into_inner().try_into() {
+            Ok(write) => write,
+            Err(error) => return Err(admission.fail(error)),
         };
-        unary(request, work).await
+        // Without conditions there is nothing to wait for.
+        let wait = options.wait.filter(|_| !batch.conditions().is_empty());
+        let deadline = wait.map_or(admission.deadline(), |wait| admission.deadline_after(wait));
+        // A write whose turn has not come by the deadline is better never begun than unknown, and a conflict is
+        // better told in time.
+        let remaining = deadline.remaining();
+        options.timeout = Some(options.timeout.map_or(remaining, |timeout| timeout.min(remaining)));
+        options.wait = options.wait.map(|wait| wait.min(deadline.in_time()));
+        let work = async {
+            let outcome = self.engine.write(batch, options).await?;
+            if matches!(outcome, Outcome::Conflict(_)) {
+                self.conflicts.inc();
+            }
+            answer(outcome)
+        };
+        if wait.is_some() && self.engine.info().capabilities.blocking {
+            admission.wait();
+            admission.answer_waiting(deadline, work).await
+        } else {
+            admission.answer(work).await
+        }
     }
 }
 
@@ -92,33 +106,30 @@ impl<E: Engine + ?Sized> Kv for KvService<E> {
     }
 
     async fn put(&self, request: Request<v1::PutRequest>) -> Result<Response<v1::PutResponse>, Status> {
-        let work = async |request: v1::PutRequest, deadline| {
-            let (batch, options) = request.try_into()?;
-            match self.write_batch(batch, options, deadline).await? {
-                Outcome::Committed(commit) => Ok(commit.into()),
-                // The engine broke C4; whether the put took effect cannot be told from such an answer.
-                _ => Err(Error::new(ErrorKind::Unknown, "engine did not commit a put")),
-            }
+        let answer = |outcome| match outcome {
+            Outcome::Committed(commit) => Ok(commit.into()),
+            // The engine broke C4; whether the put took effect cannot be told from such an answer.
+            _ => Err(Error::new(ErrorKind::Unknown, "engine did not commit a put")),
         };
-        unary(request, work).await
+        self.write_request(request, answer).await
     }
 
     async fn delete(
         &self,
         request: Request<v1::DeleteRequest>,
     ) -> Result<Response<v1::DeleteResponse>, Status> {
-        self.write_request(request).await
+        self.write_request(request, |outcome| Ok(outcome.into())).await
     }
 
     async fn compare_and_swap(
         &self,
         request: Request<v1::CompareAndSwapRequest>,
     ) -> Result<Response<v1::CompareAndSwapResponse>, Status> {
-        self.write_request(request).await
+        self.write_request(request, |outcome| Ok(outcome.into())).await
     }
 
     async fn write(&self, request: Request<v1::WriteRequest>) -> Result<Response<v1::WriteResponse>, Status> {
-        self.write_request(request).await
+        self.write_request(request, |outcome| Ok(outcome.into())).await
     }
 
     type ScanStream = ReceiverStream<Result<v1::ScanResponse, Status>>;
@@ -180,9 +191,8 @@ impl<E: Engine + ?Sized> Kv for KvService<E> {
 
     type WatchStream = ReceiverStream<Result<v1::WatchResponse, Status>>;
 
-    async fn watch(&self, _: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let error = Error::new(ErrorKind::Unsupported, "node does not carry watches");
-        Err(to_status(&error))
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        watch::open(&*self.engine, &self.watches, request).await.map(Response::new)
     }
 
     async fn restore(

@@ -26,6 +26,9 @@
 //! node's, whichever is sooner. What is not whole by then is `Unavailable` and certainly not applied. After
 //! that, a read that is cut off is `Unavailable`; a write that is cut off, or whose handling panics, is
 //! `Unknown` (C10). Whatever is refused before it reached the engine says so in its details.
+//!
+//! A watch, and a write that may wait for its conditions (C20), give their places and bytes back once the engine
+//! has them, which bounds them itself: they must not keep out the requests that they wait for.
 
 mod accept;
 mod allowed_clients;
@@ -49,6 +52,7 @@ mod method;
 mod metrics;
 mod node;
 mod node_service;
+mod open;
 mod ops;
 mod outgoing;
 mod process_metrics;
@@ -64,6 +68,7 @@ mod state;
 mod systemd;
 mod tls;
 mod transport;
+mod watch;
 
 pub use config::NodeConfig;
 pub use descriptors::raise_descriptor_limit;

@@ -14,6 +14,9 @@ pub struct Method {
     pub call: Call,
     /// How its requests are received.
     pub reception: Reception,
+    /// Whether its answer lasts for as long as its client likes: such a request ends when the server begins to
+    /// drain. A [`Reception::Dialogue`] always does.
+    pub lasts: bool,
 }
 
 /// How the requests of a method are received, and what bounds them.
@@ -34,18 +37,25 @@ pub enum Reception {
 impl Method {
     /// A method that changes nothing.
     pub const fn read(path: &'static str, name: &'static str) -> Self {
-        Self { path, name, call: Call::Read, reception: Reception::Whole }
+        Self { path, name, call: Call::Read, reception: Reception::Whole, lasts: false }
     }
 
     /// A method that may change something.
     pub const fn write(path: &'static str, name: &'static str) -> Self {
-        Self { path, name, call: Call::Write, reception: Reception::Whole }
+        Self { path, name, call: Call::Write, reception: Reception::Whole, lasts: false }
     }
 
     /// The method, with requests that are received in this way.
     #[must_use]
     pub const fn received(mut self, reception: Reception) -> Self {
         self.reception = reception;
+        self
+    }
+
+    /// The method, with answers that last.
+    #[must_use]
+    pub const fn lasting(mut self) -> Self {
+        self.lasts = true;
         self
     }
 }

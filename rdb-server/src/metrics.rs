@@ -37,7 +37,9 @@ impl Ending {
     }
 
     /// For the label `outcome` of latencies, which are too many series to be told apart by code.
-    const OUTCOMES: [&str; 3] = ["ok", "failed", "cancelled"];
+    const OUTCOMES: [&str; 4] = ["ok", "failed", "cancelled", "waited"];
+    /// Of what waited for others, however it ended: it says nothing about how fast the node is.
+    const WAITED: usize = 3;
 
     const fn outcome(self) -> usize {
         match self {
@@ -104,6 +106,7 @@ pub(crate) struct Metrics {
     /// By method and outcome.
     seconds: Vec<[Histogram; Ending::OUTCOMES.len()]>,
     pub(crate) in_flight: Gauge,
+    pub(crate) waiting: Gauge,
     pub(crate) in_flight_bytes: Gauge,
     pub(crate) unsent_bytes: Gauge,
     pub(crate) connections: Gauge,
@@ -154,7 +157,9 @@ impl Metrics {
             registry.register(name, help, gauge.clone());
             gauge
         };
-        let in_flight = gauge("requests_in_flight", "Requests being received or worked on, streams included");
+        let in_flight = gauge("requests_in_flight", "Requests being received or worked on, scans included");
+        let waiting =
+            gauge("requests_waiting", "Requests that wait for what others do, and take no place in flight");
         let in_flight_bytes = gauge("request_bytes_in_flight", "Bytes received of the requests in flight");
         let unsent_bytes = gauge("answer_bytes_unsent", "Bytes of answers that clients have not taken yet");
         let connections = gauge("connections_open", "Connections to the gRPC address");
@@ -189,6 +194,7 @@ impl Metrics {
             requests,
             seconds,
             in_flight,
+            waiting,
             in_flight_bytes,
             unsent_bytes,
             connections,
@@ -208,6 +214,12 @@ impl Metrics {
     pub(crate) fn ended(&self, method: usize, ending: Ending, after: Duration) {
         self.requests[method][ending.place()].inc();
         self.seconds[method][ending.outcome()].observe(after.as_secs_f64());
+    }
+
+    /// Counts a request that waited for others.
+    pub(crate) fn ended_waiting(&self, method: usize, ending: Ending, after: Duration) {
+        self.requests[method][ending.place()].inc();
+        self.seconds[method][Ending::WAITED].observe(after.as_secs_f64());
     }
 
     /// Counts something that there was no room for.

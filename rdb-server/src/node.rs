@@ -24,11 +24,11 @@ const METHODS: [Method; 16] = [
     Method::write("/flaredb.kv.v1.Kv/Write", "write"),
     Method::read("/flaredb.kv.v1.Kv/Scan", "scan"),
     Method::write("/flaredb.kv.v1.Kv/Restore", "restore").received(Reception::Upload),
-    Method::read("/flaredb.kv.v1.Kv/Watch", "watch"),
+    Method::read("/flaredb.kv.v1.Kv/Watch", "watch").lasting(),
     Method::write("/flaredb.kv.v1.Kv/OpenSession", "open_session"),
     Method::read("/flaredb.kv.v1.Kv/ResumeSession", "resume_session"),
     Method::write("/flaredb.kv.v1.Kv/EndSession", "end_session"),
-    Method::write("/flaredb.kv.v1.Kv/Settle", "settle"),
+    Method::read("/flaredb.kv.v1.Kv/Settle", "settle"),
     Method::read("/flaredb.kv.v1.Kv/Time", "time"),
     Method::read("/flaredb.kv.v1.Node/Info", "info"),
     Method::read("/flaredb.kv.v1.Node/Status", "status"),
@@ -70,12 +70,24 @@ pub(crate) async fn serve_with(
         ("max_waiting_reads", info.limits.max_waiting_reads),
         ("max_queued_writes", info.limits.max_queued_writes),
         ("max_queued_bytes", info.limits.max_queued_bytes),
+        ("max_blocked_writes", info.limits.max_blocked_writes),
+        ("max_sessions", info.limits.max_sessions),
+        ("session_window", info.limits.session_window),
+        ("max_watches", info.limits.max_watches),
+        ("max_history_ops", info.limits.max_history_ops),
+        ("max_history_bytes", info.limits.max_history_bytes),
     ];
-    services.limit_times = vec![("scan_idle", info.limits.scan_idle)];
+    services.limit_times = vec![
+        ("scan_idle", info.limits.scan_idle),
+        ("session_idle", info.limits.session_idle),
+        ("history_age", info.limits.history_age),
+        ("expiry_lag", info.limits.expiry_lag),
+    ];
     services.max_message_bytes = rdb_proto::max_message_bytes(&info.limits);
     let max_message_bytes = bound.config().max_message_bytes.unwrap_or(services.max_message_bytes);
     let kv = KvService::new(Arc::clone(&engine), max_message_bytes, &mut services.registry);
-    let node = NodeService::new(Arc::clone(&engine), max_message_bytes, kv.scans().clone());
+    let node =
+        NodeService::new(Arc::clone(&engine), max_message_bytes, kv.scans().clone(), kv.watches().clone());
     services.routes = Routes::new(KvServer::new(kv).max_decoding_message_size(usize::MAX))
         .add_service(NodeServer::new(node));
     services.methods = METHODS.into();

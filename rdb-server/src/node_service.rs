@@ -15,11 +15,12 @@ pub(crate) struct NodeService<E: ?Sized> {
     engine: Arc<E>,
     max_message_bytes: usize,
     scans: Gauge,
+    watches: Gauge,
 }
 
 impl<E: Engine + ?Sized> NodeService<E> {
-    pub(crate) const fn new(engine: Arc<E>, max_message_bytes: usize, scans: Gauge) -> Self {
-        Self { engine, max_message_bytes, scans }
+    pub(crate) const fn new(engine: Arc<E>, max_message_bytes: usize, scans: Gauge, watches: Gauge) -> Self {
+        Self { engine, max_message_bytes, scans, watches }
     }
 }
 
@@ -53,8 +54,9 @@ impl<E: Engine + ?Sized> Node for NodeService<E> {
                 state: readiness.into(),
                 uptime_ms: u64::try_from(state.uptime().as_millis()).unwrap_or(u64::MAX),
                 open_connections: count(state.metrics.connections.get()),
-                open_requests: count(state.metrics.in_flight.get()),
+                open_requests: count(state.open_requests()),
                 open_scans: count(self.scans.get()),
+                open_watches: count(self.watches.get()),
             })
         };
         admission.answer(work).await

@@ -8,6 +8,7 @@ use tonic::{Request, Status};
 
 use crate::answers::{Answers, feed};
 use crate::gate::Admission;
+use crate::open::Open;
 
 type Answer = Result<v1::ScanResponse, Status>;
 
@@ -33,22 +34,6 @@ pub(crate) async fn open<E: Engine + ?Sized>(
             }))
         }
         Err(error) => Err(admission.fail(error)),
-    }
-}
-
-/// Counts a scan while it is open.
-struct Open(Gauge);
-
-impl Open {
-    fn new(scans: &Gauge) -> Self {
-        scans.inc();
-        Self(scans.clone())
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 

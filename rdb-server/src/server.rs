@@ -263,7 +263,8 @@ impl Server {
     /// Ends the server within [`NodeConfig::drain_timeout`], whatever its clients do, and closes what is to be
     /// closed.
     ///
-    /// Health and `/readyz` say at once that it serves no more, and no connection is accepted. Dialogues end.
+    /// Health and `/readyz` say at once that it serves no more, and no connection is accepted. Dialogues and watches
+    /// end, and after a tenth of the time writes that wait for their conditions.
     /// Other requests in flight are finished; those that are not by seven tenths of the time are answered with
     /// an error (scans included; a write is told `Unknown`), and at four fifths the connections are cut. Idle
     /// connections do not hold it up.
@@ -291,10 +292,7 @@ impl Server {
         };
         let drained = timeout_at(start + total * 7 / 10, drained).await;
         if drained.is_err() {
-            tracing::warn!(
-                requests = self.state.metrics.in_flight.get(),
-                "ending requests that take too long"
-            );
+            tracing::warn!(requests = self.state.open_requests(), "ending requests that take too long");
         }
         self.state.ending.cancel();
         // Also where all was drained: what came in last is still told how it ended.

@@ -38,7 +38,7 @@ pub(crate) struct State {
     /// Set when the engine has answered that it is closed, which it stays (C11).
     pub(crate) engine_closed: CancellationToken,
     refusals: Seldom,
-    /// Told whenever the last request in flight has ended.
+    /// Told whenever the last request in flight has ended, and the last one that waits.
     idle: Notify,
 }
 
@@ -126,6 +126,22 @@ impl State {
         }
     }
 
+    /// Counts a request as one that waits, which takes no place: those that it waits for need one.
+    pub(crate) fn begin_to_wait(&self) {
+        self.metrics.waiting.inc();
+    }
+
+    pub(crate) fn end_to_wait(&self) {
+        if self.metrics.waiting.dec() == 1 {
+            self.idle.notify_waiters();
+        }
+    }
+
+    /// The requests that are being worked on, those that wait among them.
+    pub(crate) fn open_requests(&self) -> i64 {
+        self.metrics.in_flight.get() + self.metrics.waiting.get()
+    }
+
     /// Takes room for bytes of a request.
     pub(crate) fn hold(&self, bytes: usize) -> Result<()> {
         let limit = self.config.max_in_flight_bytes;
@@ -159,10 +175,10 @@ impl State {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.metrics.in_flight.get() == 0
+        self.open_requests() == 0
     }
 
-    /// Waits until no request is in flight.
+    /// Waits until no request is open.
     pub(crate) async fn idle(&self) {
         loop {
             let idle = self.idle.notified();

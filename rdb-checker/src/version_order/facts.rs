@@ -141,7 +141,7 @@ impl<'h> Facts<'h> {
                 read_keys.extend(entries.iter().map(|(key, _)| keys.number(key)));
             }
             (Request::Scan { .. }, _) => {}
-            (Request::Write { conditions, ops }, _) => {
+            (Request::Write { conditions, ops, .. }, _) => {
                 read_keys.extend(conditions.iter().map(|(key, _)| keys.number(key)));
                 let row = self.effects.items.len();
                 // Of two operations on one key the last wins.

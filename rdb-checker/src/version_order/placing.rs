@@ -11,7 +11,7 @@ pub(super) struct Clock {
 
 /// How to place a get that found nothing.
 pub(super) enum Absence<'a> {
-    /// Where its key may have been deleted by a write of unknown outcome, at once: the places are then the
+    /// Where its record, or one that follows, may have been deleted by a write of unknown outcome, at once: the places are then the
     /// earliest that any explanation can give.
     Lenient,
     /// Where its key is absent, but at once if that is only after the latest place it can have (by get).
@@ -125,7 +125,9 @@ fn place_of_get(
         None => return earliest,
     };
     let at_once = match absence {
-        Absence::Lenient => pending.deleter(facts, key, facts.returned[get as usize]),
+        Absence::Lenient => {
+            pending.deleter_of(facts, line, entry..line.until_absent(entry), facts.returned[get as usize])
+        }
         Absence::By(latest) => place > latest[get as usize],
     };
     if at_once { earliest } else { place }

@@ -5,9 +5,9 @@ use super::pending::Pending;
 use super::placing::Placed;
 use super::replay::{Replayed, Trouble};
 use super::seen::Seen;
-use super::timeline::{Entry, NOBODY, Timeline};
+use super::timeline::{NOBODY, Timeline};
 use super::wording;
-use crate::{Condition, Violation};
+use crate::Violation;
 
 /// Looks for a trouble that no pending write can explain, wherever it stands. The places are the earliest
 /// that any explanation can give, so that what is found is a proof.
@@ -39,14 +39,14 @@ impl<'h> Proof<'_, 'h> {
             Trouble::Time { .. } => false,
             Trouble::NoChange { op, .. } => {
                 let returned = facts.returned[op as usize];
-                facts.effects(op).iter().any(|effect| self.putter(effect.key, returned, None))
+                facts.effects(op).iter().any(|effect| self.pending.putter(facts, effect.key, returned, None))
             }
             Trouble::Seen { op, key, seen, entry, .. } => {
                 let returned = facts.returned[op as usize];
                 match seen {
                     Seen::Record(..) | Seen::Version(_) => false,
-                    Seen::Present => self.putter(key, returned, None),
-                    Seen::Value(value) => self.putter(key, returned, Some(value)),
+                    Seen::Present => self.pending.putter(facts, key, returned, None),
+                    Seen::Value(value) => self.pending.putter(facts, key, returned, Some(value)),
                     Seen::NotVersion(_) | Seen::NotValue(_) => {
                         self.pending.of(facts, key, returned).next().is_some()
                     }
@@ -55,14 +55,6 @@ impl<'h> Proof<'_, 'h> {
             }
         };
         (!explained).then(|| wording::trouble(facts, trouble, &self.line.entries))
-    }
-
-    /// Whether some pending write puts a record, of that value if one is asked for.
-    fn putter(&self, key: u32, by: u64, value: Option<&crate::Blob>) -> bool {
-        self.pending.of(self.facts, key, by).any(|op| match self.facts.effect(op, key) {
-            Some(Some(puts)) => value.is_none_or(|value| value == puts),
-            _ => false,
-        })
     }
 
     /// A record was not found where it should be. Each record that vanishes so takes a pending delete of its
@@ -82,16 +74,22 @@ impl<'h> Proof<'_, 'h> {
         if deleters.is_empty() {
             return Some(plain);
         }
-        if !fixed {
-            return None;
-        }
-        if !deleters.iter().any(|pending| self.can_delete(*pending, state, facts.returned[op as usize])) {
+        let by = facts.returned[op as usize];
+        let states =
+            entry as usize..if fixed { entry as usize + 1 } else { self.line.until_absent(entry as usize) };
+        if !deleters
+            .iter()
+            .any(|pending| self.pending.can_delete(facts, self.line, *pending, states.clone(), by))
+        {
             let rest = "the conditions of the deletes of unknown outcome do not allow for it";
             plain.message = format!("{}; {rest}", plain.message);
             return Some(plain);
         }
+        if !fixed {
+            return None;
+        }
         let held = self.replayed.held[entry as usize];
-        let again = state.value.is_some_and(|value| self.putter(key, u64::MAX, Some(value)));
+        let again = state.value.is_some_and(|value| self.pending.putter(facts, key, u64::MAX, Some(value)));
         if held.exact_by != NOBODY && held.exact >= place && !again {
             let rest = format!(
                 "operation {} found it there later, and what is deleted does not return",
@@ -116,20 +114,5 @@ impl<'h> Proof<'_, 'h> {
             return Some(plain);
         }
         None
-    }
-
-    /// Whether a write's conditions on the key itself let it delete a record.
-    fn can_delete(&self, pending: u32, state: &Entry<'h>, by: u64) -> bool {
-        self.facts.conditions(pending).filter(|(key, _)| *key == state.key).all(|(_, condition)| {
-            match condition {
-                Condition::Absent => false,
-                Condition::Present => true,
-                // Else of a pending put between, whose version nobody saw.
-                Condition::Version(version) => *version == state.version || self.putter(state.key, by, None),
-                Condition::Value(value) => {
-                    state.value == Some(value) || self.putter(state.key, by, Some(value))
-                }
-            }
-        })
     }
 }

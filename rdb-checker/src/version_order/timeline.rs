@@ -87,6 +87,12 @@ impl<'h> Timeline<'h> {
         (next.key == self.entries[index].key).then_some(index + 1)
     }
 
+    /// One past the last state of the same key that holds a record, of those that follow each other from this
+    /// one on.
+    pub(super) fn until_absent(&self, index: usize) -> usize {
+        self.next_absent(index).unwrap_or_else(|| self.of(self.entries[index].key).end).max(index + 1)
+    }
+
     /// The first state of the same key that is absent, from this one on.
     pub(super) fn next_absent(&self, index: usize) -> Option<usize> {
         let next = self.next_absent[index] as usize;

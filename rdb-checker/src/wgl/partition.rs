@@ -92,7 +92,7 @@ fn keys_of(operation: &Operation) -> impl Iterator<Item = &Blob> {
         Request::Get { key } => (Some(key), &[][..], &[][..], &[][..]),
         Request::GetMany { keys } => (None, &keys[..], &[][..], &[][..]),
         Request::Scan { .. } => (None, &[][..], &[][..], &[][..]),
-        Request::Write { conditions, ops } => (None, &[][..], &conditions[..], &ops[..]),
+        Request::Write { conditions, ops, .. } => (None, &[][..], &conditions[..], &ops[..]),
     };
     let entries = match operation.answer() {
         Some(Answer::Entries { entries, .. }) => &entries[..],

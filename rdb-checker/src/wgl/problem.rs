@@ -282,7 +282,7 @@ impl<'a> Compiler<'a, '_> {
                     Current::Present(record) => self.expect_seen(&mut form, key, Some(record)),
                 }
             }
-            (Request::Write { conditions, ops }, answer) => {
+            (Request::Write { conditions, ops, .. }, answer) => {
                 self.expect_held(&mut form, conditions);
                 self.write(&mut form, ops, answer, version);
             }

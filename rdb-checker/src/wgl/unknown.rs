@@ -123,7 +123,7 @@ impl<'a> Evidence<'a> {
                     (Current::Unsaid, _) => _ = self.hinted.insert(key),
                 }
             }
-            (Request::Write { conditions, ops }, answer) => {
+            (Request::Write { conditions, ops, .. }, answer) => {
                 let returned = answer.map(|_| returned);
                 conditions.iter().for_each(|held| self.held(held, returned));
                 if matches!(answer, Some(Answer::Unchanged { .. })) {

@@ -91,7 +91,7 @@ pub(crate) fn truth(model: &mut Model, request: &Request, version: &mut u64) -> 
                 entries.into_iter().map(|(key, own)| (key.clone(), (!keys_only).then(|| record(own))));
             Answer::Entries { version: Some(*version), entries: entries.collect() }
         }
-        Request::Write { conditions, ops } => {
+        Request::Write { conditions, ops, .. } => {
             if let Some(index) = conditions.iter().position(|held| !judge(model, held, &[]).0) {
                 let current = model.get(&conditions[index].0).map(record);
                 let current = current.map_or(Current::Absent, Current::Present);

@@ -20,7 +20,7 @@ pub(crate) fn scan(start: &str, end: &str) -> Request {
 pub(crate) fn write(conditions: &[(&str, Condition)], ops: &[(&str, Option<&str>)]) -> Request {
     let conditions = conditions.iter().map(|(key, condition)| ((*key).into(), condition.clone())).collect();
     let ops = ops.iter().map(|(key, value)| ((*key).into(), value.map(Blob::from))).collect();
-    Request::Write { conditions, ops }
+    Request::Write { conditions, ops, ttls: Vec::new() }
 }
 
 pub(crate) fn put(key: &str, value: &str) -> Request {
@@ -85,7 +85,7 @@ pub(crate) fn in_turn(steps: Vec<(Request, Answer)>) -> Vec<Operation> {
 }
 
 pub(crate) fn check(operations: Vec<Operation>) -> Verdict {
-    version_order::check(&History { operations, notes: Vec::new() })
+    version_order::check(&History { operations, ..History::default() })
 }
 
 #[track_caller]

@@ -3,7 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use rdb_checker::{Answer, Blob, Condition, Current, History, Operation, Outcome, Record, Request};
+use rdb_checker::{
+    Answer, Blob, Condition, Current, Delivered, History, Operation, Outcome, Record, Request, Watch,
+    WatchEnd, WatchEvent,
+};
 
 /// A small deterministic source of numbers (splitmix64).
 pub(crate) struct Random(pub(crate) u64);
@@ -46,11 +49,31 @@ pub(crate) struct Plan {
     pub(crate) wide: usize,
     /// The most keys of a scan.
     pub(crate) span: usize,
+    /// Of a hundred puts, so many have a time to live.
+    pub(crate) ttl: usize,
+    /// How many readers watch, each over several watches.
+    pub(crate) watchers: usize,
 }
 
 impl Plan {
     pub(crate) fn small(seed: u64) -> Self {
-        Self { seed, operations: 200, callers: 6, keys: 8, murky: 4, unknown: 12, wide: 30, span: 8 }
+        Self {
+            seed,
+            operations: 200,
+            callers: 6,
+            keys: 8,
+            murky: 4,
+            unknown: 12,
+            wide: 30,
+            span: 8,
+            ttl: 0,
+            watchers: 0,
+        }
+    }
+
+    /// With times to live.
+    pub(crate) fn expiring(seed: u64) -> Self {
+        Self { ttl: 40, ..Self::small(seed) }
     }
 }
 
@@ -58,6 +81,16 @@ enum Step {
     Call,
     Effect(usize),
     Return(usize, Answer),
+    /// The time of the record of a version is over.
+    Expire(Blob, u64),
+}
+
+/// A commit, as watches deliver it.
+struct Logged {
+    at: u64,
+    version: u64,
+    expiry: bool,
+    ops: Vec<(Blob, Option<Record>)>,
 }
 
 type Steps = BinaryHeap<Reverse<(u64, u64, usize)>>;
@@ -70,6 +103,10 @@ struct Store {
     told: BTreeMap<Blob, Record>,
     line: u64,
     values: u64,
+    now: u64,
+    log: Vec<Logged>,
+    /// The records that were just put with a time to live, and when it is over.
+    dying: Vec<(Blob, u64, u64)>,
 }
 
 pub(crate) fn key(number: usize) -> Blob {
@@ -85,6 +122,9 @@ pub(crate) fn history(plan: Plan) -> History {
         told: BTreeMap::new(),
         line: 0,
         values: 0,
+        now: 0,
+        log: Vec::new(),
+        dying: Vec::new(),
     };
     let mut operations: Vec<Operation> = Vec::with_capacity(plan.operations);
     let mut steps = Steps::new();
@@ -127,8 +167,14 @@ pub(crate) fn history(plan: Plan) -> History {
                     schedule(at, Step::Effect(place), process, &mut kept, &mut steps);
                 }
             }
+            Step::Expire(key, version) => store.expire(&key, version, now),
             Step::Effect(place) => {
+                store.now = now;
                 let answer = store.answer(&operations[place].request);
+                for (key, version, due) in std::mem::take(&mut store.dying) {
+                    let at = due + store.random.below(40) as u64;
+                    schedule(at, Step::Expire(key, version), 0, &mut kept, &mut steps);
+                }
                 if process != u64::MAX {
                     let at = soon(&mut store.random);
                     schedule(at, Step::Return(place, answer), process, &mut kept, &mut steps);
@@ -142,7 +188,8 @@ pub(crate) fn history(plan: Plan) -> History {
             }
         }
     }
-    History { operations, notes: Vec::new() }
+    let watches = store.watches();
+    History { operations, watches, ..History::default() }
 }
 
 impl Store {
@@ -195,7 +242,13 @@ impl Store {
                 conditions.push((name.clone(), self.condition(&name)));
             }
         }
-        Request::Write { conditions, ops }
+        let mut ttls = Vec::new();
+        for (key, value) in &ops {
+            if self.plan.ttl > 0 && value.is_some() && self.random.percent(self.plan.ttl) {
+                ttls.push((key.clone(), 20 + self.random.below(300) as u64));
+            }
+        }
+        Request::Write { conditions, ops, ttls }
     }
 
     fn condition(&mut self, name: &Blob) -> Condition {
@@ -250,7 +303,10 @@ impl Store {
 
     /// The version of a view: it may lie behind the last commit.
     fn view(&mut self) -> Option<u64> {
-        self.line += u64::from(self.random.percent(5));
+        if self.random.percent(5) {
+            self.line += 1;
+            self.log.push(Logged { at: self.now, version: self.line, expiry: false, ops: Vec::new() });
+        }
         Some(self.line)
     }
 
@@ -273,11 +329,16 @@ impl Store {
                 entries.truncate(limit.map_or(usize::MAX, |limit| limit as usize));
                 Answer::Entries { version: self.view(), entries }
             }
-            Request::Write { conditions, ops } => self.apply(conditions, ops),
+            Request::Write { conditions, ops, ttls } => self.apply(conditions, ops, ttls),
         }
     }
 
-    fn apply(&mut self, conditions: &[(Blob, Condition)], ops: &[(Blob, Option<Blob>)]) -> Answer {
+    fn apply(
+        &mut self,
+        conditions: &[(Blob, Condition)],
+        ops: &[(Blob, Option<Blob>)],
+        ttls: &[(Blob, u64)],
+    ) -> Answer {
         let holds = |condition: &Condition, record: Option<&Record>| match condition {
             Condition::Absent => record.is_none(),
             Condition::Present => record.is_some(),
@@ -298,17 +359,94 @@ impl Store {
             return Answer::Unchanged { version: self.view() };
         }
         self.line += 1 + if self.random.percent(5) { self.random.below(4) as u64 } else { 0 };
+        let mut logged = Vec::new();
         for (key, value) in last {
-            match value {
+            let was = match value {
                 Some(value) => {
+                    if let Some((_, ttl)) = ttls.iter().rfind(|(other, _)| other == key) {
+                        self.dying.push((key.clone(), self.line, self.now + ttl));
+                    }
                     let record = Record { value: value.clone(), version: Some(self.line) };
                     self.records.insert(key.clone(), record);
+                    true
                 }
-                None => {
-                    self.records.remove(key);
-                }
+                None => self.records.remove(key).is_some(),
+            };
+            if was {
+                logged.push((key.clone(), self.records.get(key).cloned()));
             }
         }
+        self.log.push(Logged { at: self.now, version: self.line, expiry: false, ops: logged });
         Answer::Committed { version: Some(self.line) }
+    }
+
+    /// Removes a record, unless another has come in its place.
+    fn expire(&mut self, key: &Blob, version: u64, now: u64) {
+        if self.records.get(key).is_some_and(|record| record.version == Some(version)) {
+            self.line += 1;
+            self.records.remove(key);
+            let ops = vec![(key.clone(), None)];
+            self.log.push(Logged { at: now, version: self.line, expiry: true, ops });
+        }
+    }
+
+    /// What readers saw who each watched a range, were cut off now and then, and went on where they were.
+    fn watches(&mut self) -> Vec<Watch> {
+        let mut watches = Vec::new();
+        let end_of_time = self.log.last().map_or(0, |logged| logged.at);
+        for reader in 0..self.plan.watchers {
+            let first = if reader == 0 { 0 } else { self.random.below(self.plan.keys) };
+            let last = first + 1 + self.random.below(self.plan.keys);
+            let (start, end) = (key(first), (last < self.plan.keys && reader > 0).then(|| key(last)));
+            let mut now = if reader == 0 { 0 } else { self.random.below(end_of_time as usize / 2) as u64 };
+            let mut after = None;
+            loop {
+                let called = now;
+                now += self.random.below(20) as u64;
+                let present =
+                    self.log.iter().rfind(|logged| logged.at < now).map_or(0, |logged| logged.version);
+                let mut at_version = after.unwrap_or(present);
+                let mut watch = Watch {
+                    start: start.clone(),
+                    end: end.clone(),
+                    after,
+                    called,
+                    began: Some((now, at_version)),
+                    events: Vec::new(),
+                    ended: None,
+                };
+                let most = 1 + self.random.below(30);
+                for place in 0..self.log.len() {
+                    let Logged { at, version, expiry, ops } = &self.log[place];
+                    if *version <= at_version || watch.events.len() == most {
+                        continue;
+                    }
+                    let ops: Vec<_> = ops.iter().filter(|(key, _)| watch.covers(key)).cloned().collect();
+                    let (version, expiry) = (*version, *expiry);
+                    now = now.max(*at) + self.random.below(15) as u64;
+                    at_version = version;
+                    let delivered = if !ops.is_empty() {
+                        Delivered::Commit { version, expiry, ops }
+                    } else if self.random.percent(20) {
+                        Delivered::Progress { version }
+                    } else {
+                        continue;
+                    };
+                    watch.events.push(WatchEvent { at: now, delivered });
+                }
+                let more = self.log.last().is_some_and(|logged| logged.version > at_version);
+                if more && self.random.percent(50) {
+                    watch.ended =
+                        Some(WatchEnd { at: now, why: "exhausted".to_owned(), version: Some(at_version) });
+                }
+                let behind = watch.complete_to();
+                watches.push(watch);
+                if !more {
+                    break;
+                }
+                after = behind;
+            }
+        }
+        watches
     }
 }

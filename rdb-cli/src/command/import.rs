@@ -2,8 +2,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use rdb_client::{Batch, Bytes, Durability, Engine, ErrorKind, Key, Outcome, Version, WriteOptions};
+use rdb_client::{Batch, Bytes, Durability, Engine, ErrorKind, Key, Op, Outcome, Version, WriteOptions};
 use serde_json::json;
 use tokio::fs::File;
 use tokio::io::{AsyncBufRead, BufReader};
@@ -37,7 +38,7 @@ pub(crate) async fn import(
     let mut options = WriteOptions::default();
     options.durability = args.write.durability;
     let begun = Instant::now();
-    let mut import = Import::new(engine, options, Progress::begin("importing", size));
+    let mut import = Import::new(engine, options, args.ttl, Progress::begin("importing", size));
     let ended = import.run(source, format, &mut Signals::listen()?).await;
     let note = import.note();
     let Import { done, progress, .. } = import;
@@ -123,6 +124,7 @@ struct Landed {
 struct Import {
     engine: Arc<dyn Engine>,
     options: WriteOptions,
+    ttl: Option<Duration>,
     progress: Progress,
     done: Done,
     next: Load,
@@ -139,10 +141,16 @@ struct Import {
 }
 
 impl Import {
-    fn new(engine: Arc<dyn Engine>, options: WriteOptions, progress: Progress) -> Self {
+    fn new(
+        engine: Arc<dyn Engine>,
+        options: WriteOptions,
+        ttl: Option<Duration>,
+        progress: Progress,
+    ) -> Self {
         Self {
             engine,
             options,
+            ttl,
             progress,
             done: Done::default(),
             next: Load::default(),
@@ -243,7 +251,7 @@ impl Import {
         next.bytes += bytes;
         next.batch_bytes += record;
         next.keys.insert(key.clone());
-        next.batch = std::mem::take(&mut next.batch).put(key, value);
+        next.batch = std::mem::take(&mut next.batch).op(key, Op::Put { value, ttl: self.ttl });
         Ok(())
     }
 

@@ -10,6 +10,7 @@ mod read;
 mod restore;
 mod stores;
 mod tso;
+mod watch;
 mod whole;
 mod write;
 
@@ -19,8 +20,9 @@ pub(crate) use import::import;
 pub(crate) use node::{health, status};
 pub(crate) use paper::{Completions, Manual, completions, manual};
 pub(crate) use ping::{Ping, ping};
-pub(crate) use read::{get, scan};
+pub(crate) use read::{get, scan, ttl};
 pub(crate) use restore::restore;
 pub(crate) use stores::stores;
 pub(crate) use tso::{Tso, tso};
+pub(crate) use watch::watch;
 pub(crate) use write::{cas, delete, put};

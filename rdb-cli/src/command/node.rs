@@ -1,10 +1,8 @@
-use std::time::Duration;
-
 use rdb_client::{Client, Engine, EngineInfo, Health, Limits, MAX_KEY_BYTES};
 use serde_json::json;
 
 use crate::failure::{Exit, Failure};
-use crate::output::Output;
+use crate::output::{Output, ms};
 
 /// Shows what a node is and how it fares.
 pub(crate) async fn status(client: &Client, endpoints: &str, out: &mut Output) -> Result<(), Failure> {
@@ -21,6 +19,15 @@ pub(crate) async fn status(client: &Client, endpoints: &str, out: &mut Output) -
         max_queued_writes,
         max_queued_bytes,
         scan_idle,
+        max_blocked_writes,
+        max_sessions,
+        session_window,
+        session_idle,
+        max_watches,
+        max_history_ops,
+        max_history_bytes,
+        history_age,
+        expiry_lag,
         ..
     } = limits;
     // The names are those of the node's own answers; programs rely on them.
@@ -40,6 +47,8 @@ pub(crate) async fn status(client: &Client, endpoints: &str, out: &mut Output) -
             ("expiry", json!(capabilities.expiry)),
             ("watch", json!(capabilities.watch)),
             ("sessions", json!(capabilities.sessions)),
+            ("restore", json!(capabilities.restore)),
+            ("blocking", json!(capabilities.blocking)),
             ("default_durability", json!(default_durability.name())),
             ("best_durability", json!(best_durability.name())),
         ],
@@ -54,13 +63,18 @@ pub(crate) async fn status(client: &Client, endpoints: &str, out: &mut Output) -
             ("max_waiting_reads", json!(max_waiting_reads)),
             ("max_queued_writes", json!(max_queued_writes)),
             ("max_queued_bytes", json!(max_queued_bytes)),
+            ("max_blocked_writes", json!(max_blocked_writes)),
+            ("max_sessions", json!(max_sessions)),
+            ("session_window", json!(session_window)),
+            ("session_idle_ms", json!(ms(*session_idle))),
+            ("max_watches", json!(max_watches)),
+            ("max_history_ops", json!(max_history_ops)),
+            ("max_history_bytes", json!(max_history_bytes)),
+            ("history_age_ms", json!(ms(*history_age))),
+            ("expiry_lag_ms", json!(ms(*expiry_lag))),
             ("max_message_bytes", json!(client.max_message_bytes())),
         ],
     ])
-}
-
-fn ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Shows whether a node takes requests.

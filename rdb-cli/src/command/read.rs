@@ -1,24 +1,58 @@
-use std::ops::Bound;
+use std::time::Duration;
 
 use futures::TryStreamExt as _;
-use rdb_client::{Engine, Entry, KeyRange, Scan};
+use rdb_client::{Engine, EngineExt as _, Entry, Key, Scan};
 use serde_json::json;
 
 use crate::args;
 use crate::count::records;
 use crate::failure::{Exit, Failure};
-use crate::output::{Output, Print};
+use crate::output::{JsonEntry, Output, Print, expires_at_ms, ms};
+use crate::people::in_time;
 
-/// Shows the record under a key.
+/// Shows the record under a key, and what is left of its life.
 pub(crate) async fn get(engine: &dyn Engine, args: args::Get, out: &mut Output) -> Result<(), Failure> {
-    let Some(record) = engine.get(&args.key).await? else {
-        return Err(Failure::new(Exit::NotFound, format!("not found: {}", args.key)));
-    };
-    match out.print {
+    let key = args.key;
+    if out.print == Print::Raw {
+        let record = engine.get(&key).await?.ok_or_else(|| not_found(&key))?;
         // The bytes and nothing else, so that they can be piped on.
-        Print::Raw => out.bytes(&record.value),
-        Print::Table | Print::Json => out.entry(&Entry::new(args.key, Some(record))),
+        return out.bytes(&record.value);
     }
+    let (record, ttl) = engine.get_with_ttl(&key).await?.ok_or_else(|| not_found(&key))?;
+    if out.print == Print::Json {
+        return out.json(&JsonEntry::new(&key, Some(&record)).with_ttl(ttl));
+    }
+    out.entry(&Entry::new(key, Some(record)))?;
+    match ttl {
+        // Where a reader of the table's columns does not trip over it.
+        Some(ttl) => out.note(&left(ttl)),
+        None => Ok(()),
+    }
+}
+
+/// Shows what is left of the life of the record under a key.
+pub(crate) async fn ttl(engine: &dyn Engine, args: &args::Ttl, out: &mut Output) -> Result<(), Failure> {
+    let key = &args.key;
+    let (record, ttl) = engine.get_with_ttl(key).await?.ok_or_else(|| not_found(key))?;
+    match (out.print, ttl) {
+        (Print::Json, _) => out.json(&json!({
+            "ttl_ms": ttl.map(ms),
+            "expires_at_ms": expires_at_ms(&record),
+            "version": record.version.get(),
+        })),
+        (Print::Table, Some(ttl)) => out.line(&left(ttl)),
+        (Print::Table, None) => out.line("does not expire"),
+        (Print::Raw, Some(ttl)) => out.line(&format!("{}ms", ms(ttl))),
+        (Print::Raw, None) => out.line("never"),
+    }
+}
+
+fn left(ttl: Duration) -> String {
+    format!("expires in {}", in_time(ms(ttl)))
+}
+
+fn not_found(key: &Key) -> Failure {
+    Failure::new(Exit::NotFound, format!("not found: {key}"))
 }
 
 /// Shows the records of a range.
@@ -34,24 +68,13 @@ pub(crate) async fn scan(engine: &dyn Engine, args: &args::Scan, out: &mut Outpu
     match (args.count_only, out.print) {
         (true, Print::Json) => out.json(&json!({ "count": count, "version": view.version.get() })),
         (true, _) => out.line(&count.to_string()),
-        (false, Print::Table) => {
-            out.finish()?;
-            eprintln!("{} at version {}", records(count), view.version);
-            Ok(())
-        }
+        (false, Print::Table) => out.note(&format!("{} at version {}", records(count), view.version)),
         (false, _) => Ok(()),
     }
 }
 
 fn what(args: &args::Scan) -> Scan {
-    let range = match &args.prefix {
-        Some(prefix) => KeyRange::prefix(prefix.clone()),
-        None => KeyRange::new(
-            args.from.clone().map_or(Bound::Unbounded, Bound::Included),
-            args.to.clone().map_or(Bound::Unbounded, Bound::Excluded),
-        ),
-    };
-    let mut scan = Scan::new(range);
+    let mut scan = Scan::new(args.range.keys());
     scan.limit = args.limit;
     if args.reverse {
         scan = scan.reverse();

@@ -1,4 +1,4 @@
-use rdb_client::{Batch, Commit, Condition, Conflict, Engine, Entry, Outcome, WriteOptions};
+use rdb_client::{Batch, Commit, Condition, Conflict, Engine, Entry, Error, Op, Outcome, WriteOptions};
 use serde_json::json;
 
 use crate::args;
@@ -8,13 +8,15 @@ use crate::output::{JsonEntry, Output, Print};
 /// Stores a value.
 pub(crate) async fn put(engine: &dyn Engine, args: args::Put, out: &mut Output) -> Result<(), Failure> {
     let value = args.value.read(engine.info().limits.max_value_bytes)?;
-    let outcome = engine.write(Batch::new().put(args.key, value), options(&args.write)).await?;
+    let batch = Batch::new().op(args.key, Op::Put { value, ttl: args.ttl });
+    let outcome = engine.write(batch, options(&args.write)).await.map_err(failed)?;
     show(&outcome, out)
 }
 
 /// Removes a record.
 pub(crate) async fn delete(engine: &dyn Engine, args: args::Delete, out: &mut Output) -> Result<(), Failure> {
-    let outcome = engine.write(Batch::new().delete(args.key.clone()), options(&args.write)).await?;
+    let batch = Batch::new().delete(args.key.clone());
+    let outcome = engine.write(batch, options(&args.write)).await.map_err(failed)?;
     show(&outcome, out)?;
     match outcome {
         Outcome::Unchanged(_) => {
@@ -36,25 +38,43 @@ pub(crate) async fn cas(engine: &dyn Engine, args: args::Cas, out: &mut Output) 
     };
     let batch = Batch::new().when(args.key.clone(), condition);
     let batch = match args.new {
-        Some(value) => batch.put(args.key, value.read(limit)?),
+        Some(value) => batch.op(args.key, Op::Put { value: value.read(limit)?, ttl: args.ttl }),
         None => batch.delete(args.key),
     };
-    let outcome = engine.write(batch, options(&args.write)).await?;
+    let mut options = options(&args.write);
+    options.wait = args.wait;
+    let outcome = engine.write(batch, options).await.map_err(failed)?;
     show(&outcome, out)?;
     match outcome {
         Outcome::Conflict(conflict) => {
             out.finish()?;
-            let key = &conflict.key;
-            let message = match &conflict.current {
-                None => format!("conflict: there is no record; nothing was changed. key=`{key}`"),
-                Some(record) => format!(
-                    "conflict: the record is not as expected; nothing was changed. key=`{key}`, version=`{}`",
-                    record.version
-                ),
-            };
-            Err(Failure::new(Exit::Conflict, message))
+            Err(Failure::new(Exit::Conflict, reason(&conflict)))
         }
         Outcome::Committed(_) | Outcome::Unchanged(_) => Ok(()),
+    }
+}
+
+/// Says what to do besides what happened.
+fn failed(error: Error) -> Failure {
+    const ADVICE: &str =
+        "read the record before you write again; a longer --timeout leaves rdb more time to find out";
+    let unknown = error.may_have_been_applied();
+    let failure = Failure::from(error);
+    if unknown { failure.note(ADVICE) } else { failure }
+}
+
+fn reason(conflict: &Conflict) -> String {
+    let key = &conflict.key;
+    match (&conflict.current, conflict.replaced) {
+        (Some(record), _) => format!(
+            "conflict: the record is not as expected; nothing was changed. key=`{key}`, version=`{}`",
+            record.version
+        ),
+        (None, Some(version)) => format!(
+            "conflict: the record was not as expected, and is gone since; nothing was changed. key=`{key}`, \
+             version=`{version}`"
+        ),
+        (None, None) => format!("conflict: there is no record; nothing was changed. key=`{key}`"),
     }
 }
 
@@ -88,16 +108,25 @@ fn show_commit(outcome: &str, commit: &Commit, out: &mut Output) -> Result<(), F
 /// Shows the record that was in the way, so that the next attempt needs no read (C7).
 fn show_conflict(conflict: &Conflict, out: &mut Output) -> Result<(), Failure> {
     let current = conflict.current.as_ref();
-    let entry = Entry::new(conflict.key.clone(), current.cloned());
-    match (out.print, current) {
-        (Print::Json, _) => out.json(&json!({
-            "outcome": "conflict",
-            "version": conflict.version.get(),
-            "current": current.map(|_| JsonEntry::from(&entry)),
-        })),
-        (Print::Table, Some(_)) => out.entry(&entry),
-        (Print::Table, None) => out.line("no record"),
-        (Print::Raw, Some(record)) => out.fields(&[record.version.to_string().as_bytes(), &record.value]),
-        (Print::Raw, None) => Ok(()),
+    match (out.print, current, conflict.replaced) {
+        (Print::Json, ..) => {
+            let mut shown = json!({
+                "outcome": "conflict",
+                "version": conflict.version.get(),
+                "current": current.map(|record| JsonEntry::new(&conflict.key, Some(record))),
+            });
+            if let Some(version) = conflict.replaced {
+                shown["replaced"] = json!(version.get());
+            }
+            out.json(&shown)
+        }
+        (Print::Table, Some(record), _) => out.entry(&Entry::new(conflict.key.clone(), Some(record.clone()))),
+        (Print::Table, None, Some(version)) => {
+            out.line(&format!("a record of version {version}, gone since"))
+        }
+        (Print::Table, None, None) => out.line("no record"),
+        (Print::Raw, Some(record), _) => out.fields(&[record.version.to_string().as_bytes(), &record.value]),
+        (Print::Raw, None, Some(version)) => out.line(&version.to_string()),
+        (Print::Raw, None, None) => Ok(()),
     }
 }

@@ -3,12 +3,19 @@
 use std::ffi::OsStr;
 use std::process::{Output, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdb_client::Engine;
 use rdb_engine_mem::{MemConfig, MemEngine};
 use rdb_server::{Node, NodeConfig, serve};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// Runs `rdb` as a process that ignores no signal, however the tests are run.
+pub(crate) const HEEDFUL: [&str; 2] = ["env", "--default-signal=HUP,INT,TERM"];
+pub(crate) const SIGNALS: [(&str, i32, &str); 3] =
+    [("HUP", 129, "hung up"), ("INT", 130, "interrupted"), ("TERM", 143, "terminated")];
 
 pub(crate) struct Shell {
     pub(crate) engine: Arc<MemEngine>,
@@ -26,7 +33,11 @@ pub(crate) struct Ran {
 
 impl Shell {
     pub(crate) async fn new() -> Self {
-        let engine = Arc::new(rdb_engine_mem::open(&MemConfig::default()).unwrap());
+        Self::with(MemConfig::default()).await
+    }
+
+    pub(crate) async fn with(config: MemConfig) -> Self {
+        let engine = Arc::new(rdb_engine_mem::open(&config).unwrap());
         let node = serve_engine(Arc::clone(&engine)).await;
         Self { engine, endpoint: node.addr().to_string(), _node: node }
     }
@@ -99,4 +110,13 @@ fn begin<S: AsRef<OsStr>>(mut command: Command, endpoint: &str, args: impl IntoI
         .kill_on_drop(true)
         .spawn()
         .unwrap()
+}
+
+pub(crate) async fn send(signal: &str, child: &Child) {
+    let id = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-s", signal, &id]).status().await.unwrap().success());
+}
+
+pub(crate) async fn ended(child: Child) -> Ran {
+    timeout(Duration::from_secs(10), child.wait_with_output()).await.unwrap().unwrap().into()
 }

@@ -10,16 +10,11 @@ use rdb_client::EngineExt;
 use rdb_engine_mem::MemConfig;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::shell::{Ran, Shell, serve_engine, start_through};
+use crate::shell::{HEEDFUL, Ran, SIGNALS, Shell, ended, send, serve_engine, start_through};
 use crate::{NeverAnswers, key};
-
-/// Runs `rdb` as a process that ignores no signal, however the tests are run.
-const HEEDFUL: [&str; 2] = ["env", "--default-signal=HUP,INT,TERM"];
-const SIGNALS: [(&str, i32, &str); 3] =
-    [("HUP", 129, "hung up"), ("INT", 130, "interrupted"), ("TERM", 143, "terminated")];
 
 /// A node with one record, and a directory.
 async fn one_record() -> (Shell, TempDir) {
@@ -35,14 +30,6 @@ async fn export(shell: &Shell, path: &Path) -> Ran {
 
 async fn sh(script: &str) {
     assert!(Command::new("sh").args(["-c", script]).status().await.unwrap().success(), "{script}");
-}
-
-async fn send(signal: &str, child: &Child) {
-    sh(&format!("kill -{signal} {}", child.id().unwrap())).await;
-}
-
-async fn ended(child: Child) -> Ran {
-    timeout(Duration::from_secs(10), child.wait_with_output()).await.unwrap().unwrap().into()
 }
 
 #[tokio::test]

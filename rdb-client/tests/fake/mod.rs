@@ -3,10 +3,12 @@
 #![allow(dead_code)] // each test gives other orders
 
 pub(crate) mod certificates;
+pub(crate) mod history;
 pub(crate) mod pd;
 pub(crate) mod relay;
+pub(crate) mod table;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,10 +16,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
-use parking_lot::Mutex;
+use history::History;
+use parking_lot::{Mutex, MutexGuard};
 use rdb_client::{Client, ClientBuilder, Commit, Durability, EngineInfo, Error, ErrorKind, Outcome, Version};
 use rdb_proto::kv::v1::{self, kv_server, node_server};
 use rdb_proto::to_status;
+use table::Table;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -38,6 +42,12 @@ pub(crate) enum Act {
     Hang,
     /// Breaks the connection.
     Cut,
+    /// Does it, then breaks the connection instead of an answer.
+    Lose,
+    /// Does it, and never answers.
+    Mute,
+    /// Does it, then begins another life, durable or not, instead of an answer.
+    Restart(bool),
 }
 
 /// What the node does after the parts of a scan.
@@ -61,11 +71,18 @@ pub(crate) struct Fake {
 struct Orders {
     /// What to do with the next requests; afterwards, `Answer`.
     acts: Mutex<VecDeque<Act>>,
+    /// What to do with the next requests of one kind.
+    acts_at: Mutex<HashMap<&'static str, VecDeque<Act>>>,
+    /// Sessions and what is written in them; without it, the node declares none.
+    table: Option<Mutex<Table>>,
+    /// The writes, as they came.
+    written: Mutex<Vec<v1::WriteRequest>>,
     scan: Mutex<(Vec<v1::ScanResponse>, After)>,
     arrivals: Mutex<Vec<&'static str>>,
     timeouts: Mutex<Vec<Option<String>>>,
     request_ids: Mutex<Vec<Option<String>>>,
     waits: Mutex<Vec<Option<u64>>>,
+    history: History,
     scans_open: Arc<()>,
     restores: AtomicUsize,
     /// Breaks the connections of the present.
@@ -75,13 +92,26 @@ struct Orders {
 impl Fake {
     /// Starts a node. Clients reach it through a relay, so that connections can be broken.
     pub(crate) async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// Starts a node that has sessions.
+    pub(crate) async fn with_sessions() -> Self {
+        Self::start_with(Some(Table::default())).await
+    }
+
+    pub(crate) async fn start_with(table: Option<Table>) -> Self {
         let orders = Arc::new(Orders {
             acts: Mutex::default(),
+            acts_at: Mutex::default(),
+            table: table.map(Mutex::new),
+            written: Mutex::default(),
             scan: Mutex::new((Vec::new(), After::Finish)),
             arrivals: Mutex::default(),
             timeouts: Mutex::default(),
             request_ids: Mutex::default(),
             waits: Mutex::default(),
+            history: History::default(),
             scans_open: Arc::default(),
             restores: AtomicUsize::new(0),
             cut: Mutex::default(),
@@ -127,6 +157,35 @@ impl Fake {
         self.orders.arrivals.lock().clear();
     }
 
+    /// Orders what to do with the next requests of one kind.
+    pub(crate) fn order_at(&self, name: &'static str, acts: impl IntoIterator<Item = Act>) {
+        self.orders.acts_at.lock().insert(name, acts.into_iter().collect());
+        self.orders.arrivals.lock().clear();
+    }
+
+    /// What the node keeps of sessions.
+    pub(crate) fn table(&self) -> MutexGuard<'_, Table> {
+        self.orders.table.as_ref().unwrap().lock()
+    }
+
+    /// The kinds of the requests since the last order, as they came.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        self.orders.arrivals.lock().clone()
+    }
+
+    /// The stamps of all writes, as they came.
+    pub(crate) fn stamps(&self) -> Vec<Option<v1::Stamp>> {
+        let stamp = |write: &v1::WriteRequest| write.options.as_ref().and_then(|options| options.stamp);
+        self.orders.written.lock().iter().map(stamp).collect()
+    }
+
+    /// Delivers a write once more, as a network may that kept a copy.
+    pub(crate) fn deliver_again(&self, place: usize) -> Result<Outcome, Error> {
+        let write = self.orders.written.lock()[place].clone();
+        let (batch, options) = write.try_into().unwrap();
+        self.table().write(batch, &options)
+    }
+
     /// Orders what to answer to every scan.
     pub(crate) fn order_scan(&self, parts: Vec<rdb_proto::ScanPart>, after: After) {
         *self.orders.scan.lock() = (parts.into_iter().map(Into::into).collect(), after);
@@ -156,6 +215,11 @@ impl Fake {
     /// The waits that writes told, in milliseconds.
     pub(crate) fn waits(&self) -> Vec<Option<u64>> {
         self.orders.waits.lock().clone()
+    }
+
+    /// What the node has to tell those who watch.
+    pub(crate) fn history(&self) -> &History {
+        &self.orders.history
     }
 
     /// How many restores have begun.
@@ -191,13 +255,24 @@ impl Service {
     where
         Res: Default,
     {
+        self.act_or_fail(name, request, || Ok(good())).await
+    }
+
+    async fn act_or_fail<Req, Res>(
+        &self,
+        name: &'static str,
+        request: &Request<Req>,
+        good: impl FnOnce() -> Result<Res, Error>,
+    ) -> Result<Response<Res>, Status>
+    where
+        Res: Default,
+    {
         let told = |name| request.metadata().get(name).map(|value| value.to_str().unwrap().to_owned());
         self.0.timeouts.lock().push(told("grpc-timeout"));
         self.0.request_ids.lock().push(told("x-request-id"));
         self.0.arrivals.lock().push(name);
-        let act = self.0.acts.lock().pop_front().unwrap_or(Act::Answer);
-        match act {
-            Act::Answer => Ok(Response::new(good())),
+        match self.0.next_act(name) {
+            Act::Answer => good().map(Response::new).map_err(|error| to_status(&error)),
             Act::Nonsense => Ok(Response::new(Res::default())),
             Act::Fail(error) => Err(to_status(&error)),
             Act::Stranger(code) => Err(Status::new(code, "stranger")),
@@ -206,11 +281,40 @@ impl Service {
                 self.0.cut();
                 std::future::pending().await
             }
+            Act::Lose => {
+                let _ = good();
+                self.0.cut();
+                std::future::pending().await
+            }
+            Act::Mute => {
+                let _ = good();
+                std::future::pending().await
+            }
+            Act::Restart(is_durable) => {
+                let _ = good();
+                self.0.table.as_ref().unwrap().lock().restart(is_durable);
+                self.0.cut();
+                std::future::pending().await
+            }
+        }
+    }
+}
+
+impl Service {
+    fn in_table<T>(&self, ask: impl FnOnce(&mut Table) -> Result<T, Error>) -> Result<T, Error> {
+        match &self.0.table {
+            Some(table) => ask(&mut table.lock()),
+            None => Err(Error::new(ErrorKind::Unsupported, "node has no sessions")),
         }
     }
 }
 
 impl Orders {
+    fn next_act(&self, name: &'static str) -> Act {
+        let of_its_kind = self.acts_at.lock().get_mut(name).and_then(VecDeque::pop_front);
+        of_its_kind.or_else(|| self.acts.lock().pop_front()).unwrap_or(Act::Answer)
+    }
+
     fn cut(&self) {
         std::mem::take(&mut *self.cut.lock()).cancel();
     }
@@ -256,7 +360,15 @@ impl kv_server::Kv for Service {
     async fn write(&self, request: Request<v1::WriteRequest>) -> Result<Response<v1::WriteResponse>, Status> {
         let wait = request.get_ref().options.as_ref().and_then(|options| options.wait_ms);
         self.0.waits.lock().push(wait);
-        self.act("write", &request, || outcome().into()).await
+        self.0.written.lock().push(request.get_ref().clone());
+        let good = || match &self.0.table {
+            None => Ok(outcome().into()),
+            Some(table) => {
+                let (batch, options) = request.get_ref().clone().try_into()?;
+                table.lock().write(batch, &options).map(Into::into)
+            }
+        };
+        self.act_or_fail("write", &request, good).await
     }
 
     type ScanStream = Pin<Box<dyn Stream<Item = Result<v1::ScanResponse, Status>> + Send>>;
@@ -281,29 +393,39 @@ impl kv_server::Kv for Service {
         &self,
         request: Request<v1::OpenSessionRequest>,
     ) -> Result<Response<v1::OpenSessionResponse>, Status> {
-        let session = v1::Session { id: 1, life: 1, window: 100, idle_ms: 600_000 };
-        self.act("open_session", &request, || v1::OpenSessionResponse { session: Some(session) }).await
+        let open = |table: &mut Table| Ok(v1::OpenSessionResponse { session: Some(table.open().into()) });
+        self.act_or_fail("open_session", &request, || self.in_table(open)).await
     }
 
     async fn resume_session(
         &self,
         request: Request<v1::ResumeSessionRequest>,
     ) -> Result<Response<v1::ResumeSessionResponse>, Status> {
-        self.act("resume_session", &request, Default::default).await
+        let id = request.get_ref().session;
+        let resume =
+            |table: &mut Table| Ok(v1::ResumeSessionResponse { session: table.resume(id).map(Into::into) });
+        self.act_or_fail("resume_session", &request, || self.in_table(resume)).await
     }
 
     async fn end_session(
         &self,
         request: Request<v1::EndSessionRequest>,
     ) -> Result<Response<v1::EndSessionResponse>, Status> {
-        self.act("end_session", &request, Default::default).await
+        let id = request.get_ref().session;
+        let end = |table: &mut Table| {
+            table.end(id);
+            Ok(v1::EndSessionResponse {})
+        };
+        self.act_or_fail("end_session", &request, || self.in_table(end)).await
     }
 
     async fn settle(
         &self,
         request: Request<v1::SettleRequest>,
     ) -> Result<Response<v1::SettleResponse>, Status> {
-        self.act("settle", &request, Default::default).await
+        let stamp = request.get_ref().stamp.unwrap().try_into().unwrap();
+        let settle = |table: &mut Table| table.settle(stamp).map(Into::into);
+        self.act_or_fail("settle", &request, || self.in_table(settle)).await
     }
 
     async fn time(&self, request: Request<v1::TimeRequest>) -> Result<Response<v1::TimeResponse>, Status> {
@@ -314,7 +436,9 @@ impl kv_server::Kv for Service {
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         self.act("watch", &request, || ()).await?;
-        Ok(Response::new(Box::pin(stream::pending())))
+        let orders = Arc::clone(&self.0);
+        let parts = self.0.history.watch(request.into_inner(), move || orders.cut());
+        Ok(Response::new(parts.map_err(|error| to_status(&error))?))
     }
 
     /// What was ordered happens when the end has come.
@@ -346,6 +470,7 @@ impl node_server::Node for Service {
         info.capabilities.watch = true;
         info.capabilities.expiry = true;
         info.capabilities.restore = true;
+        info.capabilities.sessions = self.0.table.is_some();
         Ok(Response::new(v1::InfoResponse {
             engine: Some((&info).into()),
             server_version: "0.0.0".into(),

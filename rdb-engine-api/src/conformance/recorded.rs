@@ -1,21 +1,23 @@
 use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
-use rdb_checker::{Answer, Blob, Call, Current, Recorder, Request};
+use rdb_checker::{Answer, Blob, Call, Current, Delivered, Recorder, Request, Watching};
 
 use crate::{
-    Batch, Commit, Condition, Engine, EngineInfo, EntryStream, Error, Key, Metric, Op, Outcome, Record,
-    Result, Scan, Session, SessionOptions, Stamp, View, Watch, WatchStream, WriteOptions,
+    Batch, Cause, Commit, Condition, Engine, EngineInfo, EntryStream, Error, ErrorKind, Key, KeyRange,
+    Metric, Op, Outcome, Record, Result, Scan, Session, SessionOptions, Stamp, Version, View, Watch,
+    WatchEvent, WatchStream, WriteOptions,
 };
 
 /// An engine that records what its callers ask and are answered, for a checker to judge.
 ///
 /// A write that is dropped or ends in [`Unknown`](crate::ErrorKind::Unknown) stays open in the history, and
-/// so does a scan that was not read to its end.
+/// so does a scan that was not read to its end. What a watch delivers is recorded as its reader takes it: a
+/// removal by the engine (C15) is known to the history where somebody watches.
 pub struct Recorded {
     engine: Arc<dyn Engine>,
     recorder: Recorder,
@@ -102,7 +104,17 @@ impl Engine for Recorded {
     }
 
     async fn watch(&self, watch: Watch) -> Result<View<WatchStream>> {
-        self.engine.watch(watch).await
+        let (start, end) = span(&watch.range);
+        let told = self.recorder.watch(start, end, watch.after.map(Version::get));
+        let View { version, data } = self.engine.watch(watch).await?;
+        told.began(version.get());
+        let reading = (data, Some(told));
+        let events = futures::stream::unfold(reading, |(mut data, told)| async move {
+            let event = data.next().await?;
+            let told = told.and_then(|told| tell(told, &event));
+            Some((event, (data, told)))
+        });
+        Ok(View { version, data: events.boxed() })
     }
 
     async fn open_session(&self, options: SessionOptions) -> Result<Session> {
@@ -133,6 +145,32 @@ impl Engine for Recorded {
     async fn close(&self) -> Result<()> {
         self.engine.close().await
     }
+}
+
+/// The least time that an engine's clock tells apart (C15): a put late in one of these may count it whole.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Tells what a watch delivered; gives back nothing where that was its end.
+fn tell(told: Watching, event: &Result<WatchEvent>) -> Option<Watching> {
+    match event {
+        Ok(WatchEvent::Commit(commit)) => told.delivered(Delivered::Commit {
+            version: commit.version.get(),
+            expiry: commit.cause == Cause::Expiry,
+            ops: commit
+                .ops
+                .iter()
+                .map(|op| (blob(op.key.as_bytes()), op.record.as_ref().map(record_of)))
+                .collect(),
+        }),
+        Ok(WatchEvent::Progress(version)) => told.delivered(Delivered::Progress { version: version.get() }),
+        Err(error) => {
+            // Of another kind it is the oldest version that can be had.
+            let last = error.version().filter(|_| error.kind() == ErrorKind::Exhausted);
+            told.ended(error.kind().to_string(), last.map(Version::get));
+            return None;
+        }
+    }
+    Some(told)
 }
 
 /// A scan on its way: what it answers is known at its end.
@@ -174,12 +212,16 @@ fn record_of(record: &Record) -> rdb_checker::Record {
     rdb_checker::Record { value: blob(&record.value), version: Some(record.version.get()) }
 }
 
-fn scan_request(scan: &Scan) -> Request {
-    let (reverse, limit) = (scan.direction == crate::Direction::Reverse, scan.limit);
-    let (start, end) = match scan.range.to_span() {
+fn span(range: &KeyRange) -> (Blob, Option<Blob>) {
+    match range.to_span() {
         Some(span) => (blob(&span.start), span.end.map(|end| blob(&end))),
         None => (blob(&[]), Some(blob(&[]))),
-    };
+    }
+}
+
+fn scan_request(scan: &Scan) -> Request {
+    let (reverse, limit) = (scan.direction == crate::Direction::Reverse, scan.limit);
+    let (start, end) = span(&scan.range);
     Request::Scan { start, end, reverse, limit }
 }
 
@@ -198,7 +240,17 @@ fn write_request(batch: &Batch) -> Request {
         };
         (blob(key.as_bytes()), value)
     });
-    Request::Write { conditions: conditions.collect(), ops: ops.collect() }
+    let ttls = batch.ops().iter().filter_map(|(key, op)| match op {
+        Op::Put { ttl: Some(ttl), .. } => {
+            Some((blob(key.as_bytes()), ttl.saturating_sub(TICK).as_nanos() as u64))
+        }
+        _ => None,
+    });
+    // Of two operations on one key the last wins, and so it does where it has no time to live.
+    let last = |key: &Blob| batch.ops().iter().rfind(|(other, _)| other.as_bytes() == key.as_bytes());
+    let lives = |key: &Blob| matches!(last(key), Some((_, Op::Put { ttl: Some(_), .. })));
+    let ttls = ttls.filter(|(key, _)| lives(key)).collect();
+    Request::Write { conditions: conditions.collect(), ops: ops.collect(), ttls }
 }
 
 /// What a write was answered; none where that is unknown (C10).

@@ -154,12 +154,12 @@ mod tests {
         ];
         assert_eq!(
             table(&["directly", "afar"], &engines),
-            "| engine | a write is | expiry | watch | sessions | restore | directly | afar |\n\
-             |---|---|---|---|---|---|---|---|\n\
-             | `plain` | `synced`: on stable storage before the answer | no | no | no | no \
+            "| engine | a write is | expiry | watch | sessions | blocking | restore | directly | afar |\n\
+             |---|---|---|---|---|---|---|---|---|\n\
+             | `plain` | `synced`: on stable storage before the answer | no | no | no | no | no \
              | 1 passed, 2 skipped | 1 passed, 2 skipped |\n\
              | `rich` | `process`: survives the process, not a power cut; \
-             on request `synced`: on stable storage before the answer | no | yes | no | no \
+             on request `synced`: on stable storage before the answer | no | yes | no | no | no \
              | 3 passed | 1 passed, 1 skipped, 1 **failed** |\n"
         );
     }

@@ -2,20 +2,22 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 use std::vec::IntoIter;
 
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
 use super::Home;
+use super::blocked::Blocked;
 use super::expiry::Expiry;
 use super::judge::{GroupView, Verdict};
 use super::line::VersionLine;
 use super::meter::Meter;
-use super::queue::{Queue, Request, Work};
-use crate::{
-    Cause, ChangeSet, Clock, Commit, Conflict, Durability, Error, ErrorKind, Outcome, Result, Store, Version,
-};
+use super::pending::{Kind, Pending};
+use super::queue::{Queue, Request, Task, Work};
+use super::sessions::Sessions;
+use crate::{Batch, Cause, ChangeSet, Clock, Durability, Error, ErrorKind, Outcome, Result, Store, Version};
 
 pub(super) const STOPPED: &str = "engine stopped after a failed commit";
 
@@ -27,40 +29,22 @@ pub(super) struct Committer<S> {
     pub(super) meter: Arc<Meter>,
     pub(super) line: VersionLine,
     pub(super) expiry: Expiry,
+    pub(super) sessions: Sessions,
+    pub(super) blocked: Blocked,
+    pub(super) default_durability: Durability,
     pub(super) max_group_bytes: usize,
 }
 
-/// An answer that waits for the group's commit (C9).
-#[derive(Debug)]
-struct Pending {
-    answer: oneshot::Sender<Result<Outcome>>,
-    durability: Durability,
-    kind: PendingKind,
-}
-
-#[derive(Debug)]
-enum PendingKind {
-    Committed(Version),
-    Unchanged(Version),
-    Other(Result<Outcome>),
-}
+/// The longest that the committer sleeps while something is to be done at a time. A clock that is set by
+/// hand wakes nobody.
+const LONGEST_SLEEP: Duration = Duration::from_millis(100);
 
 impl<S: Store> Committer<S> {
-    pub(super) fn new(
-        home: Arc<Home<S>>,
-        queue: Arc<Queue>,
-        clock: Arc<dyn Clock>,
-        meter: Arc<Meter>,
-        line: VersionLine,
-        max_group_bytes: usize,
-    ) -> Self {
-        Self { home, queue, clock, meter, line, expiry: Expiry::unknown(), max_group_bytes }
-    }
-
     /// Commits group after group until the queue is closed and empty, or a commit fails. A group of no writes
-    /// removes what is due (C15).
+    /// removes what is due (C15), and ends what was idle.
     pub(super) fn run(mut self) {
-        while let Some(work) = self.queue.take(self.max_group_bytes, self.pause()) {
+        self.meter.sessions.opened(self.sessions.count());
+        while let Some(work) = self.queue.take(self.max_group_bytes, self.sleep()) {
             let mut waiting = match work {
                 Work::Group(taken) => taken.into_iter(),
                 Work::Restore(job) => {
@@ -75,7 +59,7 @@ impl<S: Store> Committer<S> {
                 if let Err(failure) = self.commit_group(&mut waiting) {
                     error!(error = failure.report(), "commit failed, the engine accepts no more writes");
                     for request in waiting {
-                        self.answer(request.answer, Err(Error::new(ErrorKind::Closed, STOPPED)));
+                        self.refuse(request, Error::new(ErrorKind::Closed, STOPPED));
                     }
                     return;
                 }
@@ -84,7 +68,15 @@ impl<S: Store> Committer<S> {
                 }
             }
         }
+        self.cancel_all(&Error::new(ErrorKind::Closed, "engine is closed"));
         self.give_back();
+    }
+
+    /// How long to wait for requests; for ever where nothing is to be done without one.
+    fn sleep(&self) -> Option<Duration> {
+        let awaited = self.sessions.wakes_at().into_iter().chain(self.blocked.wakes_at()).min();
+        let awaited = awaited.map(|wake| wake.saturating_sub(self.clock.monotonic()));
+        Some(awaited.into_iter().chain(self.pause()).min()?.min(LONGEST_SLEEP))
     }
 
     /// Judges a group, commits it at once, and answers. The group is what waits, unless the records that
@@ -92,77 +84,98 @@ impl<S: Store> Committer<S> {
     /// commit whose outcome is not known; the group has been answered then too.
     pub(super) fn commit_group(&mut self, waiting: &mut IntoIter<Request>) -> Result<()> {
         let home = Arc::clone(&self.home);
+        let looks_back = home.log.begin();
         let now = self.line.time.now(&*self.clock);
-        let mut view = GroupView::new(&home.store, self.line.last, false, now, self.expiry.is_expiring());
+        let is_expiring = self.expiry.is_expiring();
+        let mut view = GroupView::new(&home.store, self.line.last, looks_back, now, is_expiring);
         self.expire(&mut view, now);
         let mut pending = Vec::with_capacity(waiting.len());
         let (mut held_bytes, mut bytes) = (0, 0);
         let begun = self.clock.monotonic();
-        while held_bytes <= self.max_group_bytes {
-            let Some(request) = waiting.next() else { break };
-            self.meter.writes.taken(request.durability, begun.saturating_sub(request.queued));
-            if request.not_after.is_some_and(|deadline| self.clock.monotonic() > deadline) {
-                let late = Error::new(ErrorKind::Unavailable, "deadline passed before the write began");
-                self.answer(request.answer, Err(late));
-            } else if !request.answer.is_closed() {
-                bytes += request.bytes;
-                let judged = self.judge(&mut view, request);
-                held_bytes += judged.held_bytes();
-                pending.push(judged);
+        self.meter.sessions.ended_idle(self.sessions.end_idle(begun));
+        self.sweep(begun, waiting.len() == 0);
+        while held_bytes + view.replaced_bytes() <= self.max_group_bytes
+            && let Some(waiter) = self.blocked.take_due(begun)
+        {
+            let from = pending.len();
+            pending.extend(self.retry(&mut view, waiter, begun));
+            self.wake(&mut view, &mut pending, begun);
+            held_bytes += pending[from..].iter().map(Pending::held_bytes).sum::<usize>();
+        }
+        while held_bytes + view.replaced_bytes() <= self.max_group_bytes {
+            let Some(Request { task, bytes: size, queued }) = waiting.next() else { break };
+            let from = pending.len();
+            match task {
+                Task::Write(write) => {
+                    self.meter.writes.taken(write.durability, begun.saturating_sub(queued));
+                    if write.not_after.is_some_and(|deadline| self.clock.monotonic() > deadline) {
+                        let late =
+                            Error::new(ErrorKind::Unavailable, "deadline passed before the write began");
+                        self.answer(write.answer, Err(late));
+                    } else if !write.answer.is_closed() {
+                        bytes += size;
+                        pending.extend(self.arrive(&mut view, write, size, begun));
+                        self.wake(&mut view, &mut pending, begun);
+                    }
+                }
+                Task::Session(call) => pending.push(self.call(&view, call, begun)),
             }
+            held_bytes += pending[from..].iter().map(Pending::held_bytes).sum::<usize>();
         }
         if !pending.is_empty() {
             self.meter.writes.grouped(pending.len(), bytes);
         }
         self.expiry.added(view.first_entry());
-        let version = view.version();
         let changed = view.is_changed();
-        // A batch that changed nothing vouches for the view: it needs a commit if that is less safe
-        // than asked for. Other answers depend on commits, but report no level.
-        let level = pending.iter().filter_map(|pending| match pending.kind {
-            PendingKind::Committed(_) => Some(pending.durability),
-            PendingKind::Unchanged(_) if changed || pending.durability > self.line.durability => {
-                Some(pending.durability)
+        let best = self.home.store.info().best_durability;
+        let levels = pending.iter().filter_map(|pending| pending.level(changed, self.line.durability, best));
+        // Nobody asked for a removal, nor for the end of a session.
+        let tidies = changed || (pending.is_empty() && self.sessions.has_garbage());
+        let level = levels.max().or(tidies.then_some(Durability::Volatile));
+        let committed = match level {
+            Some(level) => self.commit_view(view, level),
+            None => {
+                home.log.append(Vec::new());
+                Ok(())
             }
-            _ => None,
-        });
-        // Nobody asked for a removal.
-        let level = level.chain(changed.then_some(Durability::Volatile));
-        if let Some(level) = level.max()
-            && let Err(failure) = self.commit(view.into_changes().0, version, level)
-        {
-            for judged in pending {
-                let what = judged.kind.after_failure(&failure);
-                self.answer(judged.answer, what);
-            }
-            return Err(failure);
-        }
+        };
+        self.meter.sessions.opened(self.sessions.count());
+        self.meter.sessions.blocked(self.blocked.count());
+        let reached = committed.as_ref().map(|()| self.line.durability);
         for judged in pending {
-            let what = judged.kind.after_commit(self.line.durability);
-            self.answer(judged.answer, what);
+            judged.answer(reached, &self.meter.writes);
         }
-        Ok(())
+        home.log.notify();
+        committed
     }
 
-    fn judge(&self, view: &mut GroupView<'_, S>, request: Request) -> Pending {
-        let Request { batch, durability, answer, .. } = request;
-        let judged = catch_unwind(AssertUnwindSafe(|| {
-            Ok(match view.judge(batch)? {
-                Verdict::Change(changes) => {
-                    let version = self.line.next(view.version())?;
-                    view.apply(version, Cause::Write, changes)?;
-                    PendingKind::Committed(version)
-                }
-                Verdict::Unchanged => PendingKind::Unchanged(view.version()),
-                Verdict::Conflict(conflict) => PendingKind::Other(Ok(Outcome::Conflict(conflict))),
-            })
-        }));
-        let kind = match judged {
-            Ok(Ok(kind)) => kind,
-            Ok(Err(error)) => PendingKind::Other(Err(certain(error))),
-            Err(_) => PendingKind::Other(Err(Error::new(ErrorKind::Internal, "judging the batch panicked"))),
-        };
-        Pending { answer, durability, kind }
+    /// Commits what a group has come to, and adds it to the history.
+    fn commit_view(&mut self, view: GroupView<'_, S>, level: Durability) -> Result<()> {
+        let home = Arc::clone(&self.home);
+        let version = view.version();
+        let (mut changes, commits) = view.into_changes();
+        let commits = home.log.prepare(commits, &mut changes);
+        let committed = self.commit(changes, version, level);
+        // Before the answers: whoever has one finds the commit in the history, or that the engine has stopped.
+        match &committed {
+            Ok(()) => home.log.append(commits),
+            Err(_) => home.log.end(),
+        }
+        committed
+    }
+
+    pub(super) fn judge_batch(&mut self, view: &mut GroupView<'_, S>, batch: Batch) -> Result<Kind> {
+        let judged = view.judge(batch).map_err(certain)?;
+        Ok(match judged {
+            Verdict::Change(changes) => {
+                let version = self.line.next(view.version())?;
+                view.apply(version, Cause::Write, changes).map_err(certain)?;
+                self.blocked.touch(view.touched());
+                Kind::Committed(version)
+            }
+            Verdict::Unchanged => Kind::Unchanged(view.version()),
+            Verdict::Conflict(conflict) => Kind::Other(Ok(Outcome::Conflict(conflict))),
+        })
     }
 
     /// At an orderly end, gives back the versions that were reserved and not given. That saves numbers,
@@ -184,6 +197,7 @@ impl<S: Store> Committer<S> {
             level = self.home.store.info().best_durability;
             self.line.reserve_behind(version.get())?;
         }
+        self.sessions.record(version, &mut changes);
         self.line.record(version, &mut changes);
         let begun = self.clock.monotonic();
         let committed = commit(&self.home.store, changes, level);
@@ -194,7 +208,15 @@ impl<S: Store> Committer<S> {
         Ok(())
     }
 
-    fn answer(&self, to: oneshot::Sender<Result<Outcome>>, what: Result<Outcome>) {
+    /// Tells a caller that nothing was done.
+    fn refuse(&self, request: Request, error: Error) {
+        match request.task {
+            Task::Write(write) => self.answer(write.answer, Err(error)),
+            Task::Session(call) => call.refuse(error),
+        }
+    }
+
+    pub(super) fn answer(&self, to: oneshot::Sender<Result<Outcome>>, what: Result<Outcome>) {
         self.meter.writes.answered(&what);
         // Whoever dropped the future does not want to know.
         let _ = to.send(what);
@@ -205,40 +227,12 @@ impl<S: Store> Committer<S> {
 impl<S> Drop for Committer<S> {
     fn drop(&mut self) {
         self.home.gate.abandon();
+        self.home.log.end();
         self.queue.stop(STOPPED);
-    }
-}
-
-impl Pending {
-    /// The bytes that wait with the answer and do not count as the request's own.
-    fn held_bytes(&self) -> usize {
-        match &self.kind {
-            PendingKind::Other(Ok(Outcome::Conflict(Conflict { current: Some(record), .. }))) => {
-                record.value.len()
+        while let Some(waiter) = self.blocked.take_any() {
+            for answer in waiter.into_answers() {
+                let _ = answer.send(Err(Error::new(ErrorKind::Closed, STOPPED)));
             }
-            _ => 0,
-        }
-    }
-}
-
-impl PendingKind {
-    fn after_commit(self, durability: Durability) -> Result<Outcome> {
-        match self {
-            Self::Committed(version) => Ok(Outcome::Committed(Commit { version, durability })),
-            Self::Unchanged(version) => Ok(Outcome::Unchanged(Commit { version, durability })),
-            Self::Other(result) => result,
-        }
-    }
-
-    fn after_failure(self, failure: &Error) -> Result<Outcome> {
-        match self {
-            Self::Committed(_) => {
-                Err(Error::new(ErrorKind::Unknown, "commit failed, it may have been applied")
-                    .because(failure.clone()))
-            }
-            // These changed nothing themselves, but what they would report may not have come about.
-            Self::Unchanged(_) | Self::Other(Ok(_)) => Err(Error::new(ErrorKind::Closed, STOPPED)),
-            Self::Other(Err(error)) => Err(error),
         }
     }
 }

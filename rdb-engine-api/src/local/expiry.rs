@@ -24,9 +24,6 @@ const PREFIX: u8 = b'x';
 const HEADER: usize = 1 + 8;
 /// Records removed in one group.
 const REMOVED_AT_ONCE: usize = 256;
-/// The longest that the committer sleeps while there are records that expire. The clock may be one that a
-/// test sets, and then nothing else would wake it.
-const NAP: Duration = Duration::from_millis(100);
 /// How long, in milliseconds, the removal rests when the store could not be read.
 const REST: u64 = 1_000;
 
@@ -129,7 +126,7 @@ impl<S: Store> Committer<S> {
     pub(super) fn pause(&self) -> Option<Duration> {
         let next = self.expiry.next()?;
         let now = self.line.time.now(&*self.clock);
-        Some(Duration::from_millis(next.saturating_sub(now.passed)).min(NAP))
+        Some(Duration::from_millis(next.saturating_sub(now.passed)))
     }
 
     /// Removes all that is due, before anybody is let in. An error is that of a commit; one of reading ends

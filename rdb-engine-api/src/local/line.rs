@@ -11,6 +11,7 @@
 //!
 //! The row also keeps the latest of the engine's time: see [`EngineTime`].
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -18,7 +19,9 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::row::checksum;
 use super::time::EngineTime;
-use crate::{ChangeSet, Clock, Durability, Error, ErrorKind, Result, Snapshot, Space, Store, Version};
+use crate::{
+    Cached, ChangeSet, Clock, Durability, Error, ErrorKind, Result, Snapshot, Space, Store, Version,
+};
 
 const KEY: &[u8] = b"version-line";
 /// A row with the engine's time. Rows without one, of before there was an expiry, have the tag before it.
@@ -39,11 +42,12 @@ pub(super) struct VersionLine {
     /// The engine's time; the latest goes into each commit.
     pub(super) time: Arc<EngineTime>,
     /// The next version to give is greater than this.
+    /// The number of this opening, which no other one has (C17).
+    pub(super) life: NonZeroU64,
+    /// The next number to give is greater than this, whether it becomes a version or something else's.
     given: u64,
-    /// The greatest version that may be given before the row is made power-safe again.
+    /// The greatest number that may be given before the row is made power-safe again.
     reserved: u64,
-    /// The greatest version that someone may have seen before this opening.
-    seen_before: u64,
 }
 
 impl VersionLine {
@@ -58,20 +62,37 @@ impl VersionLine {
             Some(kept) => kept.last,
             None => Version::new(given).unwrap_or(Version::MIN),
         };
+        // The life takes a number like a version does. It is behind the block that is made power-safe here,
+        // before anybody sees it, so no opening gives it again, even if nothing is ever written.
+        let life = given.checked_add(1).and_then(NonZeroU64::new).ok_or_else(end_of_line)?;
         let best = store.info().best_durability;
         let durability = best.min(Durability::Process);
-        let mut line = Self { last, durability, time: Arc::new(time), given, reserved: given, seen_before };
+        let mut line =
+            Self { last, durability, time: Arc::new(time), life, given: life.get(), reserved: given };
         let mut changes = ChangeSet::new();
-        line.reserve_behind(given)?;
+        line.reserve_behind(line.given)?;
         line.record(last, &mut changes);
         line.durability = store.commit(changes, best)?;
         Ok(line)
+    }
+
+    /// The greatest version that may have been given, whether or not its commit is still there.
+    pub(super) fn given(&self) -> Version {
+        Version::new(self.given).unwrap_or(self.last).max(self.last)
     }
 
     /// The version behind `after`, the latest given in this group.
     pub(super) fn next(&self, after: Version) -> Result<Version> {
         let next = after.get().max(self.given).checked_add(1).and_then(Version::new);
         next.ok_or_else(end_of_line)
+    }
+
+    /// A number for something else than a version: never given before, and never again once a commit that
+    /// [needs](Self::needs_block) a block for it has one.
+    pub(super) fn take(&mut self, after: Version) -> Result<NonZeroU64> {
+        let number = self.next(after)?.get();
+        self.given = number;
+        NonZeroU64::new(number).ok_or_else(end_of_line)
     }
 
     /// The version that a restore of a view ends with: above the view's, above all that this line has
@@ -85,12 +106,12 @@ impl VersionLine {
 
     /// Whether a commit of this version must be power-safe, because it begins a new block.
     pub(super) fn needs_block(&self, version: Version) -> bool {
-        version.get() > self.reserved
+        version.get().max(self.given) > self.reserved
     }
 
     /// Begins a new block; the commit that records it must be power-safe.
     pub(super) fn reserve_behind(&mut self, version: u64) -> Result<()> {
-        let reserved = version.checked_add(BLOCK);
+        let reserved = version.max(self.given).checked_add(BLOCK);
         self.reserved = reserved.ok_or_else(end_of_line)?;
         Ok(())
     }
@@ -101,17 +122,19 @@ impl VersionLine {
         changes.push(Space::System, Bytes::from_static(KEY), Some(row));
     }
 
-    /// Adds the row to the last commit of all: what was reserved and not given is free again.
+    /// Adds the row to the last commit of all: what was reserved and not given is free again. This
+    /// opening's life was given.
     pub(super) fn give_back(&mut self, changes: &mut ChangeSet) {
-        self.reserved = self.last.get().max(self.seen_before);
+        self.reserved = self.last.get().max(self.given);
         self.record(self.last, changes);
     }
 
     /// Takes note of a commit that returned.
     pub(super) fn committed(&mut self, version: Version, durability: Durability) {
+        // A commit without a version changed no record: all records are as safe as they were.
+        self.durability = if version == self.last { self.durability.max(durability) } else { durability };
         self.last = version;
         self.given = self.given.max(version.get());
-        self.durability = durability;
     }
 }
 
@@ -125,6 +148,14 @@ fn micros(clock: &dyn Clock) -> u64 {
 pub(super) fn version_of(snapshot: &impl Snapshot) -> Result<Version> {
     let row = snapshot.get(Space::System, KEY)?.ok_or_else(corrupt)?;
     Ok(decode(&row)?.last)
+}
+
+/// The version of the present view, if it can be told without waiting for a disk.
+pub(super) fn version_cached(store: &impl Store) -> Result<Option<Version>> {
+    match store.get_cached(Space::System, KEY)? {
+        Cached::Hit(row) => Ok(Some(decode(&row.ok_or_else(corrupt)?)?.last)),
+        Cached::Miss => Ok(None),
+    }
 }
 
 /// What the row says.
@@ -179,7 +210,7 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
-    use crate::{Cached, ManualClock, Metric, Rows, Span, StoreInfo};
+    use crate::{ManualClock, Metric, Rows, Span, StoreInfo};
 
     const INFO: StoreInfo = StoreInfo { name: "one-row", format: 1, best_durability: Durability::Synced };
 
@@ -265,7 +296,7 @@ mod tests {
         let first = line.last;
         assert_eq!(first.get(), 1_000_000_000);
         let seen = (0..10).map(|_| commit_one(&mut line, &store, Durability::Process)).max().unwrap();
-        assert_eq!(seen.get(), first.get() + 10);
+        assert_eq!(seen.get(), line.life.get() + 10);
         assert_eq!(line.durability, Durability::Process);
 
         clock.set_wall(SystemTime::UNIX_EPOCH);
@@ -305,7 +336,8 @@ mod tests {
         end(&mut line, &store);
         let mut line = VersionLine::open(&store, &clock).unwrap();
         assert_eq!(line.last, seen);
-        assert_eq!(line.next(line.last).unwrap().get(), seen.get() + 1);
+        assert_eq!(line.life.get(), seen.get() + 1);
+        assert_eq!(line.next(line.last).unwrap().get(), seen.get() + 2);
 
         // After a crash the block may have been seen; an opening without a commit gives none of it back.
         commit_one(&mut line, &store, Durability::Process);
@@ -337,6 +369,28 @@ mod tests {
         clock.set_wall(UNIX_EPOCH);
         let reopened = VersionLine::open(&store, &clock).unwrap();
         assert_eq!((reopened.time.latest(), reopened.last), (0, line.last));
+    }
+
+    #[test]
+    fn no_two_openings_have_one_life_and_no_number_is_taken_twice_even_where_nothing_is_written() {
+        let clock = ManualClock::new(UNIX_EPOCH);
+        let mut store = OneRow::default();
+        let mut seen = Vec::new();
+        for round in 0..30 {
+            let mut line = VersionLine::open(&store, &clock).unwrap();
+            seen.push(line.life.get());
+            if round % 2 == 1 {
+                seen.push(line.take(line.last).unwrap().get());
+            }
+            if round % 3 == 1 {
+                let mut changes = ChangeSet::new();
+                line.give_back(&mut changes);
+                store.commit(changes, Durability::Synced).unwrap();
+            } else {
+                store = store.after_power_cut();
+            }
+        }
+        assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");
     }
 
     #[test]

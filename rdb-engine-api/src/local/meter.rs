@@ -29,6 +29,7 @@ impl Counter {
 pub(super) struct Meter {
     pub(super) reads: ReadMeter,
     pub(super) writes: WriteMeter,
+    pub(super) sessions: SessionMeter,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +42,60 @@ pub(super) struct ReadMeter {
     pub(super) scans: Counter,
     pub(super) scans_refused: Counter,
     pub(super) writes_refused: Counter,
+}
+
+/// Counted by the committer alone.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct SessionMeter {
+    open: AtomicU64,
+    idle: AtomicU64,
+    blocked: AtomicU64,
+    pub(super) again: Counter,
+    pub(super) stale: Counter,
+}
+
+impl SessionMeter {
+    /// So many sessions are open.
+    pub(super) fn opened(&self, count: usize) {
+        self.open.store(count as u64, Ordering::Relaxed);
+    }
+
+    /// So many were ended for their idleness.
+    pub(super) fn ended_idle(&self, count: usize) {
+        self.idle.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// So many writes wait for their conditions to hold.
+    pub(super) fn blocked(&self, count: usize) {
+        self.blocked.store(count as u64, Ordering::Relaxed);
+    }
+
+    fn metrics(&self, metrics: &mut Vec<Metric>) {
+        metrics.extend([
+            Metric::gauge(
+                "blocked_writes",
+                "Writes waiting for their conditions to hold",
+                self.blocked.load(Ordering::Relaxed) as f64,
+            ),
+            Metric::gauge("sessions", "Sessions open now", self.open.load(Ordering::Relaxed) as f64),
+            Metric::counter(
+                "sessions_idle",
+                "Sessions ended because they were idle for too long",
+                self.idle.load(Ordering::Relaxed),
+            ),
+            Metric::counter(
+                "session_writes_again",
+                "Writes of sessions that had arrived before, and get the first arrival's outcome",
+                self.again.get(),
+            ),
+            Metric::counter(
+                "session_writes_stale",
+                "Writes of sessions refused because they were sent to an earlier life of the engine",
+                self.stale.get(),
+            ),
+        ]);
+    }
 }
 
 #[derive(Debug)]
@@ -212,12 +267,41 @@ impl ReadMeter {
     }
 }
 
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct WatchMeter {
+    pub(super) opened: Counter,
+    pub(super) refused: Counter,
+    pub(super) overtaken: Counter,
+    pub(super) events: Counter,
+}
+
+impl WatchMeter {
+    fn metrics(&self, metrics: &mut Vec<Metric>) {
+        metrics.extend([
+            Metric::counter("watches", "Watches opened", self.opened.get()),
+            Metric::counter(
+                "watches_refused",
+                "Watches refused because too many were open",
+                self.refused.get(),
+            ),
+            Metric::counter(
+                "watches_overtaken",
+                "Watches ended because they fell behind the history",
+                self.overtaken.get(),
+            ),
+            Metric::counter("watch_commits", "Commits delivered, to each watch apart", self.events.get()),
+        ]);
+    }
+}
+
 impl<S: Store> Local<S> {
     /// All that is counted, what stands now beside its limit, and what the store has to say.
     pub(super) fn measured(&self) -> Vec<Metric> {
         let mut metrics = Vec::with_capacity(64);
         self.meter.reads.metrics(&mut metrics);
         self.meter.writes.metrics(&mut metrics);
+        self.meter.sessions.metrics(&mut metrics);
         let limits = &self.info.limits;
         let taken = |limit: usize, free: usize| limit.saturating_sub(free) as f64;
         let queue = self.queue.level();
@@ -272,7 +356,39 @@ impl<S: Store> Local<S> {
                 MetricValue::Gauge(self.expiry.lag(self.time.now(&*self.clock)) as f64 / 1e3),
             )
             .in_unit(MetricUnit::Seconds),
+            Metric::gauge(
+                "blocked_writes_limit",
+                "The most writes that may wait for their conditions to hold",
+                limits.max_blocked_writes as f64,
+            ),
+            Metric::gauge("sessions_limit", "The most sessions open at once", limits.max_sessions as f64),
             Metric::gauge("scans_open_limit", "The most scans open at once", limits.max_scans as f64),
+        ]);
+        let log = self.log.level();
+        self.log.meter.metrics(&mut metrics);
+        metrics.extend([
+            Metric::gauge("watches_open", "Watches open now", log.watches as f64),
+            Metric::gauge("watches_open_limit", "The most watches open at once", limits.max_watches as f64),
+            Metric::gauge("history_ops", "Changes of keys that the history keeps", log.ops as f64),
+            Metric::gauge(
+                "history_ops_limit",
+                "The most changes of keys that the history keeps",
+                limits.max_history_ops as f64,
+            ),
+            bytes("history_size", "Bytes of keys and values that the history keeps", log.bytes as f64),
+            bytes(
+                "history_size_limit",
+                "The most bytes of keys and values that the history keeps",
+                limits.max_history_bytes as f64,
+            ),
+            Metric::gauge("history_age", "Age of the oldest commit in the history", log.oldest.as_secs_f64())
+                .in_unit(MetricUnit::Seconds),
+            Metric::gauge(
+                "history_age_limit",
+                "How long the history keeps a commit",
+                limits.history_age.as_secs_f64(),
+            )
+            .in_unit(MetricUnit::Seconds),
         ]);
         if let Some(home) = &*self.home.load() {
             metrics.extend(home.store.metrics());

@@ -1,4 +1,4 @@
-//! The writes that wait for the committer, bounded in entries and in bytes (C14).
+//! The writes and calls that wait for the committer, bounded in entries and in bytes (C14).
 
 use std::collections::VecDeque;
 use std::mem;
@@ -9,25 +9,54 @@ use tokio::sync::oneshot;
 
 use super::gate::restoring;
 use super::restore::Job;
+use super::sessions::{Call, Stamped};
 use crate::{Batch, Durability, Error, ErrorKind, Limits, Outcome, Result};
+
+/// What waits for its turn.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) task: Task,
+    pub(super) bytes: usize,
+    /// The monotonic time at which it was queued.
+    pub(super) queued: Duration,
+}
+
+/// What a caller wants done, in order with all else.
+#[derive(Debug)]
+pub(super) enum Task {
+    Write(Write),
+    Session(Call),
+}
 
 /// A write that waits to be judged.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(super) struct Write {
     pub(super) batch: Batch,
-    pub(super) bytes: usize,
     pub(super) durability: Durability,
-    /// The monotonic time at which it was queued.
-    pub(super) queued: Duration,
     /// The monotonic time after which the write must not begin.
     pub(super) not_after: Option<Duration>,
+    /// The monotonic time until which it waits for its conditions to hold, where it does (C20).
+    pub(super) until: Option<Duration>,
+    /// Its place in a session.
+    pub(super) stamped: Option<Stamped>,
     pub(super) answer: oneshot::Sender<Result<Outcome>>,
+}
+
+impl Request {
+    /// Tells the caller that nothing was done.
+    pub(super) fn refuse(self, error: Error) {
+        // Whoever dropped the future does not want to know.
+        match self.task {
+            Task::Write(write) => drop(write.answer.send(Err(error))),
+            Task::Session(call) => call.refuse(error),
+        }
+    }
 }
 
 /// What the committer has to do next.
 #[derive(Debug)]
 pub(super) enum Work {
-    /// Writes to judge, in order.
+    /// What to do next, in order; nothing where the time to wait is over.
     Group(Vec<Request>),
     /// A restore to carry out.
     Restore(Job),
@@ -53,6 +82,8 @@ pub(super) struct Level {
 struct State {
     waiting: VecDeque<Request>,
     bytes: usize,
+    /// Bytes of writes that have been taken and wait for their conditions to hold (C20).
+    parked_bytes: usize,
     restore: Option<Job>,
     /// Whether the next turn is the writes', since the last one was a restore's.
     is_writes_turn: bool,
@@ -80,7 +111,9 @@ impl Queue {
         if state.held {
             return Err(restoring());
         }
-        if state.waiting.len() >= self.max_len || state.bytes + request.bytes > self.max_bytes {
+        if state.waiting.len() >= self.max_len
+            || state.bytes + state.parked_bytes + request.bytes > self.max_bytes
+        {
             return Err(Error::new(ErrorKind::Exhausted, "too many writes are waiting")
                 .with("writes", state.waiting.len())
                 .with("bytes", state.bytes));
@@ -91,9 +124,34 @@ impl Queue {
         Ok(())
     }
 
+    /// Counts a write that waits for its conditions. Half of the room at most is for them: who is to bring
+    /// about what they wait for must find some.
+    pub(super) fn park(&self, bytes: usize) -> Result<()> {
+        let mut state = self.state.lock();
+        if state.parked_bytes + bytes > self.max_bytes / 2 {
+            return Err(Error::new(
+                ErrorKind::Exhausted,
+                "too many bytes of writes wait for their conditions",
+            )
+            .with("bytes", state.parked_bytes)
+            .with("limit", self.max_bytes / 2));
+        }
+        state.parked_bytes += bytes;
+        Ok(())
+    }
+
+    /// Counts one less.
+    pub(super) fn unpark(&self, bytes: usize) {
+        self.state.lock().parked_bytes -= bytes;
+    }
+
     pub(super) fn level(&self) -> Level {
         let state = self.state.lock();
-        Level { writes: state.waiting.len(), bytes: state.bytes, accepts: state.ended.is_none() }
+        Level {
+            writes: state.waiting.len(),
+            bytes: state.bytes + state.parked_bytes,
+            accepts: state.ended.is_none(),
+        }
     }
 
     /// Lets a restore wait for the committer, which takes one at a time.
@@ -119,8 +177,7 @@ impl Queue {
             mem::take(&mut state.waiting)
         };
         for request in refused {
-            // Whoever dropped the future does not want to know.
-            let _ = request.answer.send(Err(restoring()));
+            request.refuse(restoring());
         }
     }
 
@@ -189,8 +246,7 @@ impl Queue {
             let _ = job.answer.send(Err(Error::new(ErrorKind::Closed, reason)));
         }
         for request in refused {
-            // Whoever dropped the future does not want to know.
-            let _ = request.answer.send(Err(Error::new(ErrorKind::Closed, reason)));
+            request.refuse(Error::new(ErrorKind::Closed, reason));
         }
     }
 }
@@ -210,12 +266,16 @@ mod tests {
     fn writes_get_their_turn_among_restores_however_many_there_are() {
         let queue = Queue::new(&Limits::default());
         let write = Request {
-            batch: Batch::new(),
+            task: Task::Write(Write {
+                batch: Batch::new(),
+                durability: Durability::Volatile,
+                not_after: None,
+                until: None,
+                stamped: None,
+                answer: oneshot::channel().0,
+            }),
             bytes: 1,
-            durability: Durability::Volatile,
             queued: Duration::ZERO,
-            not_after: None,
-            answer: oneshot::channel().0,
         };
         queue.push_restore(restore()).unwrap();
         queue.push(write).unwrap();

@@ -11,6 +11,7 @@ use tracing::info;
 
 use super::committer::{Committer, STOPPED, certain, commit};
 use super::expiry;
+use super::gate::restoring;
 use super::row::checksum;
 use crate::{
     ChangeSet, Commit, Durability, Error, ErrorKind, Result, Snapshot as _, Space, Span, Store, Version,
@@ -65,6 +66,7 @@ impl<S: Store> Committer<S> {
         }
         self.home.gate.shut();
         self.queue.hold();
+        self.cancel_all(&restoring());
         let filled = self.fill(version, &mut parts);
         let (answered, ended) = match filled.and_then(|answered| self.look_again(answered)) {
             Ok(answered) => {
@@ -75,6 +77,7 @@ impl<S: Store> Committer<S> {
             Err(Broken { failure, was_last }) => {
                 // Before the answer: whoever has that finds an engine that has stopped.
                 self.home.gate.abandon();
+                self.home.log.end();
                 self.queue.stop(STOPPED);
                 let (kind, message) = match was_last {
                     true => (ErrorKind::Unknown, "commit failed, it may have been restored"),
@@ -135,9 +138,11 @@ impl<S: Store> Committer<S> {
         let mut changes = ChangeSet::new();
         self.line.record(version, &mut changes);
         changes.push(Space::System, Bytes::from_static(MARK), None);
+        self.home.log.record_cut(version, &mut changes);
         let durability = commit(store, changes, store.info().best_durability)
             .map_err(|failure| Broken { failure, was_last: true })?;
         self.line.committed(version, durability);
+        self.home.log.cut(version);
         self.meter.writes.advanced(version);
         Ok(Commit { version, durability })
     }

@@ -44,6 +44,42 @@ pub struct LimitArgs {
     /// How long a scan may wait for its reader
     #[arg(long, value_name = "TIME", default_value_t = Time(Limits::default().scan_idle))]
     scan_idle: Time,
+
+    /// The most writes that wait for their conditions to hold
+    #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().max_blocked_writes, value_parser = number())]
+    max_blocked_writes: usize,
+
+    /// The most sessions open at once, one for each client whose writes are applied once however often they arrive
+    #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().max_sessions, value_parser = number())]
+    max_sessions: usize,
+
+    /// The most writes of a session whose outcomes its client may still ask for
+    #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().session_window, value_parser = number())]
+    session_window: usize,
+
+    /// How long a session may be without a request before it is ended, unless it asked for less
+    #[arg(long, value_name = "TIME", default_value_t = Time(Limits::default().session_idle))]
+    session_idle: Time,
+
+    /// The most watches open at once
+    #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().max_watches, value_parser = number())]
+    max_watches: usize,
+
+    /// The most changes of keys kept for watches: one that falls further behind is ended, and cannot resume
+    #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().max_history_ops, value_parser = number())]
+    max_history_ops: usize,
+
+    /// The most bytes of these changes, keys and values together
+    #[arg(long, value_name = "SIZE", default_value_t = Size(Limits::default().max_history_bytes))]
+    max_history_size: Size,
+
+    /// How long these changes are kept
+    #[arg(long, value_name = "TIME", default_value_t = Time(Limits::default().history_age))]
+    history_age: Time,
+
+    /// How late a record may be removed whose time to live is over
+    #[arg(long, value_name = "TIME", default_value_t = Time(Limits::default().expiry_lag))]
+    expiry_lag: Time,
 }
 
 /// A number above 0.
@@ -64,6 +100,15 @@ impl LimitArgs {
         limits.max_waiting_reads = self.max_waiting_reads;
         limits.max_scans = self.max_scans;
         limits.scan_idle = self.scan_idle.0;
+        limits.max_blocked_writes = self.max_blocked_writes;
+        limits.max_sessions = self.max_sessions;
+        limits.session_window = self.session_window;
+        limits.session_idle = self.session_idle.0;
+        limits.max_watches = self.max_watches;
+        limits.max_history_ops = self.max_history_ops;
+        limits.max_history_bytes = self.max_history_size.0;
+        limits.history_age = self.history_age.0;
+        limits.expiry_lag = self.expiry_lag.0;
         limits
     }
 

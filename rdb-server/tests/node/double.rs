@@ -1,20 +1,34 @@
+use std::collections::VecDeque;
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use rdb_engine_api::{
-    Batch, Commit, Engine, EngineInfo, Entry, EntryStream, Error, ErrorKind, Key, LocalOptions, Metric,
-    Outcome, Record, Result, Scan, Session, SessionOptions, Stamp, View, Watch, WatchStream, WriteOptions,
+    Batch, Commit, Conflict, Durability, Engine, EngineInfo, Entry, EntryStream, Error, ErrorKind, Key,
+    LocalOptions, Metric, Outcome, Record, Result, Scan, Session, SessionOptions, Stamp, Version, View,
+    Watch, WatchEvent, WatchStream, WriteOptions,
 };
 use rdb_engine_mem::{MemConfig, MemEngine};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+/// The session that there is.
+pub(crate) const SESSION: u64 = 7;
+/// The version that watches begin after.
+pub(crate) const BEGINNING: Version = Version::MIN;
 
 /// The in-memory engine, except under a few keys, which are instructions.
 #[derive(Debug)]
 pub(crate) struct Double {
     mem: MemEngine,
+    info: EngineInfo,
+    /// What the next watches deliver.
+    feeds: Mutex<VecDeque<Fed>>,
+    /// How the last write was to be done.
+    pub(crate) options: Mutex<WriteOptions>,
     /// Makes closing take forever.
     pub(crate) never_closes: AtomicBool,
     /// Lets go of what waits under the key `held`.
@@ -28,7 +42,26 @@ impl Double {
         let mut config = MemConfig::default();
         config.local = local;
         let mem = rdb_engine_mem::open(&config).unwrap();
-        Self { mem, never_closes: AtomicBool::new(false), release: Notify::new(), waiting: Notify::new() }
+        let mut info = mem.info().clone();
+        info.capabilities.watch = true;
+        info.capabilities.blocking = true;
+        Self {
+            mem,
+            info,
+            feeds: Mutex::default(),
+            options: Mutex::default(),
+            never_closes: AtomicBool::new(false),
+            release: Notify::new(),
+            waiting: Notify::new(),
+        }
+    }
+
+    /// What one more watch delivers.
+    pub(crate) fn feed(&self) -> Feed {
+        let (events, fed) = mpsc::unbounded_channel();
+        let taken = Arc::new(AtomicUsize::new(0));
+        self.feeds.lock().unwrap().push_back((fed, Arc::clone(&taken)));
+        Feed { events, taken }
     }
 
     async fn obey(&self, key: &[u8]) -> Result<()> {
@@ -49,10 +82,40 @@ impl Double {
     }
 }
 
+fn session(idle: Duration) -> Session {
+    let id = NonZeroU64::new(SESSION).unwrap();
+    Session::new(id, NonZeroU64::MIN, NonZeroU64::MIN, idle)
+}
+
+/// The other end of a feed, and how much of it was taken.
+type Fed = (mpsc::UnboundedReceiver<Result<WatchEvent>>, Arc<AtomicUsize>);
+
+/// What a watch delivers.
+pub(crate) struct Feed {
+    events: mpsc::UnboundedSender<Result<WatchEvent>>,
+    taken: Arc<AtomicUsize>,
+}
+
+impl Feed {
+    pub(crate) fn send(&self, event: Result<WatchEvent>) {
+        self.events.send(event).unwrap();
+    }
+
+    /// How many of them were taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Waits until nobody takes any more.
+    pub(crate) async fn closed(&self) {
+        self.events.closed().await;
+    }
+}
+
 #[async_trait]
 impl Engine for Double {
     fn info(&self) -> &EngineInfo {
-        self.mem.info()
+        &self.info
     }
 
     fn metrics(&self) -> Vec<Metric> {
@@ -88,7 +151,15 @@ impl Engine for Double {
         Ok(View { version, data })
     }
 
-    async fn write(&self, batch: Batch, options: WriteOptions) -> Result<Outcome> {
+    async fn write(&self, batch: Batch, mut options: WriteOptions) -> Result<Outcome> {
+        self.options.lock().unwrap().clone_from(&options);
+        if let Some((key, wait)) = batch.conditions().first().map(|(key, _)| key).zip(options.wait.take())
+            && key.as_bytes() == b"locked"
+        {
+            self.waiting.notify_one();
+            tokio::time::sleep(wait).await;
+            return Ok(Outcome::Conflict(Conflict::new(0, key.clone(), BEGINNING, None)));
+        }
         if let Some((key, _)) = batch.ops().first() {
             self.obey(key.as_bytes()).await?;
         }
@@ -96,27 +167,42 @@ impl Engine for Double {
     }
 
     async fn watch(&self, watch: Watch) -> Result<View<WatchStream>> {
-        self.mem.watch(watch).await
+        if watch.range.contains(b"compacted") && !watch.range.contains(b"a") {
+            return Err(Error::new(ErrorKind::Compacted, "told to").at(BEGINNING));
+        }
+        let feed = self.feeds.lock().unwrap().pop_front();
+        let Some((fed, taken)) = feed else { return self.mem.watch(watch).await };
+        let events = UnboundedReceiverStream::new(fed).inspect(move |_| {
+            taken.fetch_add(1, Ordering::Relaxed);
+        });
+        Ok(View { version: BEGINNING, data: Box::pin(events) })
     }
 
     async fn open_session(&self, options: SessionOptions) -> Result<Session> {
-        self.mem.open_session(options).await
+        Ok(session(options.idle.unwrap_or(self.info.limits.session_idle)))
     }
 
     async fn resume_session(&self, id: NonZeroU64) -> Result<Option<Session>> {
-        self.mem.resume_session(id).await
+        Ok((id.get() == SESSION).then(|| session(self.info.limits.session_idle)))
     }
 
     async fn end_session(&self, id: NonZeroU64) -> Result<()> {
-        self.mem.end_session(id).await
+        assert_eq!(id.get(), SESSION);
+        Ok(())
     }
 
+    /// Those that were acknowledged are forgotten, and the next one was executed.
     async fn settle(&self, stamp: Stamp) -> Result<Option<Outcome>> {
-        self.mem.settle(stamp).await
+        let commit = Commit { version: BEGINNING, durability: Durability::Volatile };
+        match stamp.sequence.get() {
+            number if number <= stamp.acknowledged => Err(Error::new(ErrorKind::Unknown, "told to")),
+            number if number == stamp.acknowledged + 1 => Ok(Some(Outcome::Committed(commit))),
+            _ => Ok(None),
+        }
     }
 
     async fn time(&self) -> Result<SystemTime> {
-        self.mem.time().await
+        Ok(UNIX_EPOCH + Duration::from_millis(1_234))
     }
 
     async fn restore(&self, view: View<EntryStream>) -> Result<Commit> {

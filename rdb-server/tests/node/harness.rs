@@ -6,6 +6,7 @@ use bytes::Bytes;
 use rdb_engine_api::{Error, ErrorKind, LocalOptions};
 use rdb_proto::kv::v1;
 use rdb_proto::kv::v1::kv_client::KvClient;
+use rdb_proto::kv::v1::node_client::NodeClient;
 use rdb_proto::{Call, from_status};
 use rdb_server::{Node, NodeConfig, serve};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -24,6 +25,14 @@ pub(crate) struct Served {
     pub(crate) node: Node,
     pub(crate) engine: Arc<Double>,
     pub(crate) kv: KvClient<Channel>,
+}
+
+impl Served {
+    /// How the node fares.
+    pub(crate) async fn node_status(&self) -> v1::StatusResponse {
+        let mut client = NodeClient::new(channel(self.node.addr()).await);
+        client.status(v1::StatusRequest {}).await.unwrap().into_inner()
+    }
 }
 
 pub(crate) async fn served(configure: impl FnOnce(&mut NodeConfig)) -> Served {

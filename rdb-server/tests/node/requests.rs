@@ -54,17 +54,6 @@ async fn many_keys_are_read_at_once() {
 #[tokio::test]
 async fn what_the_engine_does_not_declare_is_refused() {
     let mut served = served(|_| {}).await;
-    let mut expiring = put("k", "v");
-    expiring.put.as_mut().unwrap().ttl_ms = Some(1000);
-    let status = served.kv.put(expiring).await.unwrap_err();
-    assert_eq!(write_error(&status).kind(), ErrorKind::Unsupported);
-
-    let mut stamped = put("k", "v");
-    let stamp = Some(v1::Stamp { session: 1, sequence: 1, life: 1, acknowledged: 0 });
-    stamped.options = Some(v1::WriteOptions { stamp, ..Default::default() });
-    let status = served.kv.put(stamped).await.unwrap_err();
-    assert_eq!(write_error(&status).kind(), ErrorKind::Unsupported);
-
     let mut synced = put("k", "v");
     synced.options = Some(v1::WriteOptions { durability: 3, ..Default::default() });
     let status = served.kv.put(synced).await.unwrap_err();

@@ -125,7 +125,7 @@ async fn run(engine: &Arc<Overtaken>, text: String) -> (Result<(), Failure>, Don
 
 async fn run_whole(engine: &Arc<Overtaken>, text: String) -> (Result<(), Failure>, Import) {
     let engine: Arc<dyn Engine> = Arc::clone(engine) as _;
-    let mut import = Import::new(engine, WriteOptions::default(), Progress::begin("importing", None));
+    let mut import = Import::new(engine, WriteOptions::default(), None, Progress::begin("importing", None));
     let source: Source = Box::pin(std::io::Cursor::new(text.into_bytes()));
     let ended = import.run(source, Format::Tsv, &mut Signals::listen().unwrap()).await;
     (ended, import)
