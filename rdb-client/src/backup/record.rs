@@ -23,7 +23,8 @@ pub(super) fn put(block: &mut BytesMut, entry: &Entry) -> Result<()> {
     block.put_u32(value_bytes);
     block.put_u64(record.version.get());
     if let Some(expires_at) = record.expires_at {
-        let since = expires_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        // Rounded up: a life does not become shorter by being backed up.
+        let since = expires_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos().div_ceil(1_000_000);
         block.put_u64(u64::try_from(since).unwrap_or(u64::MAX));
     }
     block.put_slice(entry.key.as_bytes());

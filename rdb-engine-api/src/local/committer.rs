@@ -181,6 +181,7 @@ impl<S: Store> Committer<S> {
     /// At an orderly end, gives back the versions that were reserved and not given. That saves numbers,
     /// no more: a failure changes nothing.
     fn give_back(&mut self) {
+        // The last commit keeps the time, so that what has passed until now is not lived again.
         self.line.time.now(&*self.clock);
         let mut changes = ChangeSet::new();
         self.line.give_back(&mut changes);

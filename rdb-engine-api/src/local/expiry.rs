@@ -7,6 +7,7 @@
 //! The committer removes what is due at the front of its groups, each record by a commit of its own, some at
 //! a time: a writer never waits for more than that.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -144,7 +145,9 @@ impl<S: Store> Committer<S> {
             return;
         }
         self.expiry.failure = None;
-        if let Err(error) = self.remove_due(view, now) {
+        let removed = catch_unwind(AssertUnwindSafe(|| self.remove_due(view, now)));
+        let panicked = || Error::new(ErrorKind::Internal, "looking for what is due panicked");
+        if let Err(error) = removed.unwrap_or_else(|_| Err(panicked())) {
             warn!(error = error.report(), "cannot remove records whose time is over");
             self.meter.writes.expiry_failed();
             self.expiry.failure = Some((error, now.passed.saturating_add(REST)));

@@ -1,7 +1,7 @@
 //! Judging batches: what each would do, without doing it.
 //!
-//! Judging is given the time, reads no clock and changes nothing, so that a replica can judge the same batch again and
-//! come to the same end.
+//! Judging is given the time, reads no clock and changes nothing, so that a replica can judge the same
+//! batch again and come to the same end.
 
 use std::collections::{BTreeMap, HashMap};
 
