@@ -319,7 +319,11 @@ impl<S: Store> Local<S> {
                 "The most writes that may wait",
                 limits.max_queued_writes as f64,
             ),
-            bytes("queue_size", "Bytes of the writes waiting to be taken", queue.bytes as f64),
+            bytes(
+                "queue_size",
+                "Bytes of the writes waiting to be taken, or for their conditions to hold",
+                queue.bytes as f64,
+            ),
             bytes(
                 "queue_size_limit",
                 "The most bytes of writes that may wait",
