@@ -234,6 +234,28 @@ async fn a_write_whose_turn_is_over_is_asked_about_and_not_sent_again() {
 }
 
 #[tokio::test]
+async fn a_write_that_waits_for_its_conditions_has_that_time_besides_its_timeout() {
+    let wait = SHORT * 2;
+    for sessions in [true, false] {
+        let fake = if sessions { Fake::with_sessions().await } else { Fake::start().await };
+        let client = fake.builder().timeout(SHORT).retry(RetryPolicy::never()).connect().await.unwrap();
+        fake.order_at("write", [Act::Hang]);
+        let begun = Instant::now();
+        let told = client.write(Batch::new().put(key(), "v"), WriteOptions::default().wait(wait)).await;
+        assert_eq!(told.unwrap_err().kind(), ErrorKind::Unknown);
+        assert!(begun.elapsed() >= wait + SHORT && begun.elapsed() < wait * 5, "{:?}", begun.elapsed());
+    }
+    // What is left of it is what the next attempt asks for.
+    let fake = Fake::with_sessions().await;
+    let client = fake.client().await;
+    fake.order_at("write", [Act::Cut]);
+    let options = WriteOptions::default().wait(Duration::from_secs(9));
+    assert!(committed(&client.write(Batch::new().put(key(), "v"), options).await));
+    let waits = fake.condition_waits();
+    assert!(waits.len() == 2 && waits[0] <= Some(9_000) && waits[1] < waits[0], "{waits:?}");
+}
+
+#[tokio::test]
 async fn many_writes_share_one_session_and_acknowledge_what_is_over() {
     let fake = Fake::with_sessions().await;
     let client = fake.client().await;

@@ -179,6 +179,12 @@ impl Fake {
         self.orders.written.lock().iter().map(stamp).collect()
     }
 
+    /// How long all writes were to wait for their conditions, in milliseconds, as they came.
+    pub(crate) fn condition_waits(&self) -> Vec<Option<u64>> {
+        let wait = |write: &v1::WriteRequest| write.options.as_ref()?.condition_wait_ms;
+        self.orders.written.lock().iter().map(wait).collect()
+    }
+
     /// Delivers a write once more, as a network may that kept a copy.
     pub(crate) fn deliver_again(&self, place: usize) -> Result<Outcome, Error> {
         let write = self.orders.written.lock()[place].clone();

@@ -94,6 +94,9 @@ impl<S: Store> Committer<S> {
         let begun = self.clock.monotonic();
         self.meter.sessions.ended_idle(self.sessions.end_idle(begun));
         self.sweep(begun, waiting.len() == 0);
+        // Who waits for what has just been removed comes before all who come now.
+        self.wake(&mut view, &mut pending, begun);
+        held_bytes += pending.iter().map(Pending::held_bytes).sum::<usize>();
         while held_bytes + view.replaced_bytes() <= self.max_group_bytes
             && let Some(waiter) = self.blocked.take_due(begun)
         {

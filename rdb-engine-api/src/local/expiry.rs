@@ -191,8 +191,12 @@ impl<S: Store> Committer<S> {
     }
 
     /// Removes the record that an entry stands for, if it still is that one; tells its size.
-    fn remove(&self, view: &mut GroupView<'_, S>, row: &Row) -> Result<Option<usize>> {
-        view.expire(decode(row)?, self.line.next(view.version())?)
+    fn remove(&mut self, view: &mut GroupView<'_, S>, row: &Row) -> Result<Option<usize>> {
+        let removed = view.expire(decode(row)?, self.line.next(view.version())?)?;
+        if removed.is_some() {
+            self.blocked.touch(view.touched());
+        }
+        Ok(removed)
     }
 }
 
