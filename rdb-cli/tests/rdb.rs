@@ -9,6 +9,7 @@ mod messages;
 mod moves;
 mod shell;
 mod transfer;
+mod turns;
 
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU64;
