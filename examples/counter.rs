@@ -2,19 +2,25 @@
 //!
 //! `cargo run -p rdb-client --example counter -- [ENDPOINT]`; the endpoint is 127.0.0.1:7440 unless given.
 //! Fails unless exactly 16,000 was added. A debug build of the node takes up to a minute; how far it is goes to
-//! standard error meanwhile.
+//! standard error meanwhile. Stop and start the node as you like: each write takes effect once, and a write that
+//! is unknown at its deadline is asked about. (A node that keeps nothing forgets the counter.)
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rdb_client::{Client, Condition, Engine, EngineExt, Error, ErrorKind, Key, Outcome, Record, Result};
+use rdb_client::{
+    Client, Condition, Engine, EngineExt, Error, ErrorKind, Key, Outcome, Record, Result, RetryPolicy,
+    WriteId,
+};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 const TASKS: u64 = 16;
 const INCREMENTS: u64 = 1_000;
+/// How long a node may be away.
+const PATIENCE: Duration = Duration::from_secs(30);
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::main]
@@ -24,7 +30,7 @@ async fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            // After an unknown outcome nobody can say what the counter ought to be.
+            // Where an outcome is forgotten, nobody can say what the counter ought to be.
             eprintln!("error: {}", error.report());
             ExitCode::FAILURE
         }
@@ -32,7 +38,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(endpoint: &str) -> Result<bool> {
-    let client = Client::connect(endpoint).await?;
+    let patient = RetryPolicy::default().attempts(u32::MAX);
+    let client = Client::builder().endpoint(endpoint).timeout(PATIENCE).retry(patient).connect().await?;
     let key = Key::new("counter")?;
     let before = count(client.get(&key).await?.as_ref())?;
 
@@ -75,13 +82,16 @@ async fn work(client: Client, key: Key, done: Arc<AtomicU64>) -> Result<u64> {
                 Some(record) => Condition::Version(record.version),
                 None => Condition::Absent,
             };
-            match client.compare_and_swap(&key, condition, next.clone()).await? {
-                Outcome::Conflict(conflict) => {
+            let told = client.compare_and_swap(&key, condition, next.clone()).await;
+            match outcome(&client, told).await? {
+                // It was never executed.
+                None => {}
+                Some(Outcome::Conflict(conflict)) => {
                     // It brings the record that was in the way: no read is needed to try again (C7).
                     current = conflict.current;
                     conflicts += 1;
                 }
-                outcome => {
+                Some(outcome) => {
                     current = Some(Record::new(next.into(), outcome.version()));
                     done.fetch_add(1, Ordering::Relaxed);
                     break;
@@ -90,6 +100,17 @@ async fn work(client: Client, key: Key, done: Arc<AtomicU64>) -> Result<u64> {
         }
     }
     Ok(conflicts)
+}
+
+/// What became of a write that may have ended unknown.
+async fn outcome(client: &Client, told: Result<Outcome>) -> Result<Option<Outcome>> {
+    match told {
+        Ok(outcome) => Ok(Some(outcome)),
+        Err(error) => match WriteId::of(&error) {
+            Some(id) => client.what_became_of(id).await,
+            None => Err(error),
+        },
+    }
 }
 
 /// The number in a record; 0 where there is none yet.

@@ -12,7 +12,7 @@ use rdb_client::{
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use crate::node::{Node, NodePlan};
+use crate::node::{Node, NodePlan, VOLATILE};
 use crate::proxy::{Proxy, Trouble};
 
 /// What to do.
@@ -57,6 +57,12 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// Whether it was seen that a write took effect twice, or was refused because of itself.
+    #[allow(dead_code)] // not every run asks
+    pub(crate) const fn shows_a_write_twice(&self, plan: &Plan) -> bool {
+        self.sum > plan.increments || self.false_conflicts > 0
+    }
+
     /// Whether every increment took effect once, and every caller learnt what became of it.
     pub(crate) const fn is_exact(&self, plan: &Plan) -> bool {
         self.sum == plan.increments && self.false_conflicts == 0 && self.unknown == 0
@@ -75,7 +81,7 @@ struct Counts {
 
 /// Runs it; `progress` is told how many increments are done, now and then.
 pub(crate) async fn run(plan: &Plan, node: NodePlan, progress: impl Fn(u64)) -> Result<Found> {
-    let volatile = node.engine == "mem";
+    let volatile = node.engine == VOLATILE;
     let mut node = Node::start(node)?;
     let proxy = Proxy::start(node.address(), plan.trouble).await?;
     let mut clients = Vec::new();

@@ -6,6 +6,9 @@ use std::process::{Child, Command, Stdio};
 
 use rdb_client::{Error, ErrorKind, Result};
 
+/// The engine that keeps nothing over the end of its process.
+pub(crate) const VOLATILE: &str = "mem";
+
 /// How a node is started.
 #[derive(Clone, Debug)]
 pub(crate) struct NodePlan {
@@ -66,7 +69,6 @@ impl Node {
     }
 
     /// The memory that it holds, in bytes, by Linux's account.
-    #[allow(dead_code)] // not every run asks
     pub(crate) fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
@@ -74,7 +76,6 @@ impl Node {
     }
 
     /// The bytes of its data directory.
-    #[allow(dead_code)] // not every run asks
     pub(crate) fn disk(&self) -> u64 {
         size_of(&self.plan.directory)
     }
@@ -90,7 +91,10 @@ impl Drop for Node {
 fn spawn(plan: &NodePlan, listen: &str) -> Result<(Child, String)> {
     let mut command = Command::new(&plan.server);
     command.args(["--engine", &plan.engine, "--listen", listen, "--ops-listen", "127.0.0.1:0"]);
-    command.args(["--log", "error", "--data-dir"]).arg(&plan.directory).args(&plan.flags);
+    command.args(["--log", "error"]).args(&plan.flags);
+    if plan.engine != VOLATILE {
+        command.arg("--data-dir").arg(&plan.directory);
+    }
     let cannot = |problem: &str| {
         Error::new(ErrorKind::Unavailable, problem.to_owned()).with("server", plan.server.display())
     };

@@ -43,7 +43,6 @@ pub(crate) struct Trouble {
 
 impl Trouble {
     /// Nothing but what is asked for later.
-    #[allow(dead_code)] // not every run wants peace
     pub(crate) const NONE: Self =
         Self { dropped: 0, delayed: 0, repeated: 0, delay: Duration::ZERO, late: Duration::ZERO, seed: 0 };
 }

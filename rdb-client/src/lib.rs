@@ -49,6 +49,28 @@
 //! # });
 //! ```
 //!
+//! # Once
+//!
+//! Where the node has sessions, every write carries a number by which it takes effect once (C17): the client sends
+//! it again until it knows the outcome, over lost answers and restarts, and a compare-and-swap is never reported
+//! to be in conflict with itself. Only a deadline that passes first leaves a write unknown, and then the client
+//! can be asked later:
+//!
+//! ```
+//! use rdb_client::{Client, Condition, EngineExt, Key, Outcome, Result, Version, WriteId};
+//!
+//! /// Swaps a value; none where it was certainly never done.
+//! async fn swap(client: &Client, key: &Key, version: Version) -> Result<Option<Outcome>> {
+//!     match client.compare_and_swap(key, Condition::Version(version), "new").await {
+//!         Ok(outcome) => Ok(Some(outcome)),
+//!         Err(error) => match WriteId::of(&error) {
+//!             Some(id) => client.what_became_of(id).await,
+//!             None => Err(error),
+//!         },
+//!     }
+//! }
+//! ```
+//!
 //! # Scans
 //!
 //! A scan is a stream of chunks from one view, whatever is written meanwhile (C8). It ends in an error
@@ -61,6 +83,58 @@
 //! async fn count(engine: &dyn Engine, prefix: &'static str) -> Result<usize> {
 //!     let view = engine.scan(Scan::new(KeyRange::prefix(prefix)).keys_only()).await?;
 //!     view.data.try_fold(0, async |sum, chunk| Ok(sum + chunk.len())).await
+//! }
+//! ```
+//!
+//! # Watches
+//!
+//! [`Client::subscribe`] delivers each commit to a range once, whole and in order (C16), and goes on by itself over
+//! lost connections and restarts. [`Client::watch_from_snapshot`] begins with what is there, and is told the
+//! difference where the node's history was compacted meanwhile: all that a cache needs.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//!
+//! use futures::TryStreamExt;
+//! use rdb_client::{Bytes, Client, Key, KeyRange, Result, SnapshotEvent};
+//!
+//! async fn follow(client: &Client, cache: &mut BTreeMap<Key, Bytes>) -> Result<()> {
+//!     let mut events = client.watch_from_snapshot(KeyRange::prefix("user/")).await?;
+//!     while let Some(event) = events.try_next().await? {
+//!         let changes: Vec<_> = match event {
+//!             SnapshotEvent::Difference(changes) => changes.into_iter().map(|it| (it.key, it.record)).collect(),
+//!             SnapshotEvent::Commit(commit) => commit.ops.into_iter().map(|op| (op.key, op.record)).collect(),
+//!             _ => continue,
+//!         };
+//!         for (key, record) in changes {
+//!             match record {
+//!                 Some(record) => cache.insert(key, record.value),
+//!                 None => cache.remove(&key),
+//!             };
+//!         }
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Leases
+//!
+//! A record can be given a time to live (C15), and a write can wait in line until its condition holds (C20).
+//! Together they make a lock whose holder may die:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use rdb_client::{Batch, Condition, Engine, Key, Outcome, Result, Version, WriteOptions};
+//!
+//! /// Waits a minute for the lock; its version is what to renew and to release it by.
+//! async fn lock(engine: &dyn Engine, key: &Key) -> Result<Option<Version>> {
+//!     let batch = Batch::new().when(key.clone(), Condition::Absent);
+//!     let batch = batch.put_for(key.clone(), "me", Duration::from_secs(10));
+//!     match engine.write(batch, WriteOptions::default().wait(Duration::from_secs(60))).await? {
+//!         Outcome::Conflict(_) => Ok(None),
+//!         outcome => Ok(Some(outcome.version())),
+//!     }
 //! }
 //! ```
 //!

@@ -113,7 +113,8 @@ pub struct Limits {
     /// The most watches open at once (C16).
     pub max_watches: usize,
     /// The most changes of keys that the history of commits keeps for watches (C16). What is older is
-    /// compacted; a watcher that has not yet read it is ended with `Exhausted`.
+    /// compacted; a watcher that has not yet read it is ended with `Exhausted`. The latest commit is kept
+    /// however large it is.
     pub max_history_ops: usize,
     /// The most bytes of keys and values that the history keeps.
     pub max_history_bytes: usize,

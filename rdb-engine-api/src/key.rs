@@ -56,6 +56,12 @@ impl Key {
         self.0.clone()
     }
 
+    /// The same key in another buffer, which holds the same bytes.
+    pub(crate) fn moved_to(&self, bytes: Bytes) -> Self {
+        debug_assert_eq!(self.0, bytes);
+        Self(bytes)
+    }
+
     /// The number of bytes, never 0.
     #[allow(clippy::len_without_is_empty)] // a key is never empty
     pub fn len(&self) -> usize {

@@ -65,7 +65,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use floor::Floor;
 pub use info::{Capabilities, Durability, EngineInfo, Limits};
 pub use key::{Key, KeyRange, MAX_KEY_BYTES};
-pub use local::{Local, LocalOptions};
+pub use local::{History, Local, LocalOptions};
 pub use metric::{Metric, MetricUnit, MetricValue};
 pub use outcome::{Commit, Conflict, Outcome};
 pub use record::{Entry, Record, Version};

@@ -1,23 +1,28 @@
 //! The common core of local engines: everything that makes a [`Store`] an [`Engine`].
 
+mod archive;
 mod blocked;
 mod committer;
 mod expiry;
 mod gate;
 mod histogram;
+mod history;
 mod intake;
 mod judge;
 mod line;
+mod log;
 mod meter;
 mod once;
 mod pending;
 mod queue;
+mod registry;
 mod restore;
 mod row;
 mod scanner;
 mod sessions;
 mod time;
 mod waits;
+mod watcher;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -31,11 +36,13 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
+use self::archive::Archive;
 use self::blocked::Blocked;
 use self::committer::Committer;
 use self::expiry::{Expiry, Outlook};
 use self::gate::Gate;
 use self::line::VersionLine;
+use self::log::Log;
 use self::meter::Meter;
 use self::queue::{Queue, Request, Task, Write};
 use self::sessions::{CALL_BYTES, Call, Sessions, Stamped, whole_millis};
@@ -66,11 +73,32 @@ pub struct LocalOptions {
     pub default_durability: Option<Durability>,
     /// The most bytes of keys and values committed in one group. A larger batch is committed alone.
     pub max_group_bytes: usize,
+    /// Where the history of commits is kept.
+    pub history: History,
+}
+
+/// Where the history of commits is kept, from which a watch begins in the past (C16). Its
+/// [limits](Limits::max_history_ops) are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum History {
+    /// In memory: a watch from before an opening is [`Compacted`](ErrorKind::Compacted). Commits cost nothing
+    /// more.
+    #[default]
+    Memory,
+    /// In the store too, with the data: a watch goes on over restarts, as far as the commits themselves
+    /// survive. What a commit writes is written twice. An opening without it ends it.
+    Durable,
 }
 
 impl Default for LocalOptions {
     fn default() -> Self {
-        Self { limits: Limits::default(), default_durability: None, max_group_bytes: 4 << 20 }
+        Self {
+            limits: Limits::default(),
+            default_durability: None,
+            max_group_bytes: 4 << 20,
+            history: History::default(),
+        }
     }
 }
 
@@ -137,6 +165,7 @@ impl LocalOptions {
 pub struct Local<S: Store> {
     info: EngineInfo,
     clock: Arc<dyn Clock>,
+    log: Arc<Log>,
     /// None once closed.
     home: ArcSwapOption<Home<S>>,
     queue: Arc<Queue>,
@@ -158,6 +187,7 @@ pub struct Local<S: Store> {
 struct Home<S> {
     store: S,
     gate: Gate,
+    log: Arc<Log>,
     _freed: watch::Sender<()>,
 }
 
@@ -169,6 +199,11 @@ impl<S: Store> Home<S> {
 
     fn get_cached(&self, key: &Key) -> Result<Cached> {
         self.gate.look(|| self.store.get_cached(Space::Data, key.as_bytes()))
+    }
+
+    /// The version of the present view, if it can be told without waiting for a disk.
+    fn version_cached(&self) -> Result<Option<Version>> {
+        self.gate.look(|| line::version_cached(&self.store))
     }
 
     /// The present view and its version. It stays as it is, whatever a later restore does.
@@ -200,14 +235,19 @@ impl<S: Store> Local<S> {
                 sessions: true,
                 restore: true,
                 blocking: true,
+                watch: true,
                 ..Capabilities::default()
             },
             best_durability: store_info.best_durability,
             default_durability: options.default_durability.unwrap_or(store_info.best_durability),
             limits: options.limits,
         };
+        let archive = Archive::open(&store, options.history, &info.limits, line.last)?;
+        let is_durable = options.history == History::Durable;
+        let log = Arc::new(Log::new(&info.limits, Arc::clone(&clock), &line, archive, is_durable));
         let (freed_sender, freed) = watch::channel(());
-        let home = Arc::new(Home { store, gate: Gate::default(), _freed: freed_sender });
+        let home =
+            Arc::new(Home { store, gate: Gate::default(), log: Arc::clone(&log), _freed: freed_sender });
         let queue = Arc::new(Queue::new(&info.limits));
         let meter = Arc::new(Meter::default());
         meter.writes.advanced(line.last);
@@ -238,6 +278,7 @@ impl<S: Store> Local<S> {
             })?;
         Ok(Self {
             clock,
+            log,
             home: ArcSwapOption::from(Some(home)),
             queue,
             meter,
@@ -296,8 +337,9 @@ impl<S: Store> Local<S> {
     /// nobody else's write waits for this one's disk.
     async fn warm_up(&self, batch: &Batch) -> Result<()> {
         let conditions = batch.conditions().iter().map(|(key, _)| key);
-        // A put has to know what it replaces where that may have an entry in the expiry index.
-        let looks_back = self.expiry.is_expiring();
+        // A put has to know what it replaces where that may have an entry in the expiry index, and where
+        // somebody watches it.
+        let looks_back = self.expiry.is_expiring() || self.log.wants_previous();
         let ops = batch.ops().iter().filter(|(_, op)| looks_back || matches!(op, Op::Delete));
         let mut cold = Vec::new();
         for key in conditions.chain(ops.map(|(key, _)| key)) {
@@ -438,8 +480,21 @@ impl<S: Store> Engine for Local<S> {
         answered.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Unknown, "the committer died")))
     }
 
-    async fn watch(&self, _watch: Watch) -> Result<View<WatchStream>> {
-        Err(self.unsupported("engine has no watch"))
+    async fn watch(&self, watch: Watch) -> Result<View<WatchStream>> {
+        check_range(&watch.range)?;
+        watcher::check_progress(watch.progress)?;
+        let present = match self.home()?.version_cached()? {
+            Some(present) => present,
+            None => self.read_blocking(|home| Ok(home.snapshot()?.0)).await?,
+        };
+        let opened = watcher::open(Arc::clone(&self.log), watch, present).await;
+        let meter = &self.log.meter;
+        match &opened {
+            Ok(_) => meter.opened.increment(),
+            Err(error) if error.kind() == ErrorKind::Exhausted => meter.refused.increment(),
+            Err(_) => {}
+        }
+        opened
     }
 
     async fn open_session(&self, options: SessionOptions) -> Result<Session> {

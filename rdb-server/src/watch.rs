@@ -20,7 +20,6 @@ type Answer = Result<v1::WatchResponse, Status>;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watches {
     pub(crate) open: Gauge,
-    commits: Counter,
     messages: Counter,
 }
 
@@ -28,7 +27,6 @@ impl Watches {
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let watches = Self::default();
         registry.register("watches_open", "Watches being delivered", watches.open.clone());
-        registry.register("watch_commits", "Commits delivered to watches", watches.commits.clone());
         registry.register(
             "watch_messages",
             "Messages sent to watches after their first, progress included",
@@ -79,9 +77,6 @@ async fn deliver(view: View<WatchStream>, answers: &Answers<v1::WatchResponse>, 
             let (ready, end) = ready(&mut events).await;
             let last = ready.last().map(WatchEvent::version);
             for part in pack_events(ready) {
-                if let WatchPart::Commits(commits) = &part {
-                    watches.commits.inc_by(commits.iter().filter(|commit| !commit.goes_on).count() as u64);
-                }
                 watches.messages.inc();
                 answers.send(part.into()).await?;
             }

@@ -84,15 +84,17 @@ impl<S: Store> Committer<S> {
     /// commit whose outcome is not known; the group has been answered then too.
     pub(super) fn commit_group(&mut self, waiting: &mut IntoIter<Request>) -> Result<()> {
         let home = Arc::clone(&self.home);
+        let looks_back = home.log.begin();
         let now = self.line.time.now(&*self.clock);
-        let mut view = GroupView::new(&home.store, self.line.last, false, now, self.expiry.is_expiring());
+        let is_expiring = self.expiry.is_expiring();
+        let mut view = GroupView::new(&home.store, self.line.last, looks_back, now, is_expiring);
         self.expire(&mut view, now);
         let mut pending = Vec::with_capacity(waiting.len());
         let (mut held_bytes, mut bytes) = (0, 0);
         let begun = self.clock.monotonic();
         self.meter.sessions.ended_idle(self.sessions.end_idle(begun));
         self.sweep(begun, waiting.len() == 0);
-        while held_bytes <= self.max_group_bytes
+        while held_bytes + view.replaced_bytes() <= self.max_group_bytes
             && let Some(waiter) = self.blocked.take_due(begun)
         {
             let from = pending.len();
@@ -100,7 +102,7 @@ impl<S: Store> Committer<S> {
             self.wake(&mut view, &mut pending, begun);
             held_bytes += pending[from..].iter().map(Pending::held_bytes).sum::<usize>();
         }
-        while held_bytes <= self.max_group_bytes {
+        while held_bytes + view.replaced_bytes() <= self.max_group_bytes {
             let Some(Request { task, bytes: size, queued }) = waiting.next() else { break };
             let from = pending.len();
             match task {
@@ -124,7 +126,6 @@ impl<S: Store> Committer<S> {
             self.meter.writes.grouped(pending.len(), bytes);
         }
         self.expiry.added(view.first_entry());
-        let version = view.version();
         let changed = view.is_changed();
         let best = self.home.store.info().best_durability;
         let levels = pending.iter().filter_map(|pending| pending.level(changed, self.line.durability, best));
@@ -132,14 +133,33 @@ impl<S: Store> Committer<S> {
         let tidies = changed || (pending.is_empty() && self.sessions.has_garbage());
         let level = levels.max().or(tidies.then_some(Durability::Volatile));
         let committed = match level {
-            Some(level) => self.commit(view.into_changes().0, version, level),
-            None => Ok(()),
+            Some(level) => self.commit_view(view, level),
+            None => {
+                home.log.append(Vec::new());
+                Ok(())
+            }
         };
         self.meter.sessions.opened(self.sessions.count());
         self.meter.sessions.blocked(self.blocked.count());
         let reached = committed.as_ref().map(|()| self.line.durability);
         for judged in pending {
             judged.answer(reached, &self.meter.writes);
+        }
+        home.log.notify();
+        committed
+    }
+
+    /// Commits what a group has come to, and adds it to the history.
+    fn commit_view(&mut self, view: GroupView<'_, S>, level: Durability) -> Result<()> {
+        let home = Arc::clone(&self.home);
+        let version = view.version();
+        let (mut changes, commits) = view.into_changes();
+        let commits = home.log.prepare(commits, &mut changes);
+        let committed = self.commit(changes, version, level);
+        // Before the answers: whoever has one finds the commit in the history, or that the engine has stopped.
+        match &committed {
+            Ok(()) => home.log.append(commits),
+            Err(_) => home.log.end(),
         }
         committed
     }
@@ -207,6 +227,7 @@ impl<S: Store> Committer<S> {
 impl<S> Drop for Committer<S> {
     fn drop(&mut self) {
         self.home.gate.abandon();
+        self.home.log.end();
         self.queue.stop(STOPPED);
         while let Some(waiter) = self.blocked.take_any() {
             for answer in waiter.into_answers() {

@@ -27,8 +27,10 @@ pub(super) struct GroupView<'s, S> {
     changed: HashMap<Key, Changed>,
     /// The group's commits, in order.
     commits: Vec<CommittedBatch>,
-    /// Whether to look at what each change replaces, even where judging did not need to know.
-    looks_back: bool,
+    /// Whether to keep what each change replaces, and how many bytes of what one commit replaces.
+    looks_back: Option<usize>,
+    /// The bytes of replaced records that are kept.
+    replaced_bytes: usize,
     /// The time of the group: from it the lives of its records are counted (C15).
     now: Reading,
     /// Whether the store holds records that expire: then a change has to know what it replaces.
@@ -49,7 +51,7 @@ struct Changed {
 /// What a batch would do.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// Change these keys; the last operation of each.
+    /// Change these keys, in order; the last operation of each.
     Change(Vec<(Key, Op)>),
     /// Nothing, with all conditions holding.
     Unchanged,
@@ -61,7 +63,7 @@ impl<'s, S: Store> GroupView<'s, S> {
     pub(super) fn new(
         store: &'s S,
         version: Version,
-        looks_back: bool,
+        looks_back: Option<usize>,
         now: Reading,
         is_expiring: bool,
     ) -> Self {
@@ -71,10 +73,16 @@ impl<'s, S: Store> GroupView<'s, S> {
             changed: HashMap::new(),
             commits: Vec::new(),
             looks_back,
+            replaced_bytes: 0,
             now,
             is_expiring,
             strays: Vec::new(),
         }
+    }
+
+    /// The bytes of replaced records that wait with the commits, and do not count as the requests' own.
+    pub(super) fn replaced_bytes(&self) -> usize {
+        self.replaced_bytes
     }
 
     /// The version of the view.
@@ -120,7 +128,10 @@ impl<'s, S: Store> GroupView<'s, S> {
 
     /// Makes changes part of the view, as one commit. An error leaves the view as it was.
     pub(super) fn apply(&mut self, version: Version, cause: Cause, changes: Vec<(Key, Op)>) -> Result<()> {
-        let replaced = changes.iter().map(|(key, _)| self.replaced(key)).collect::<Result<Vec<_>>>()?;
+        let mut bytes = 0;
+        let replaced = changes.iter().map(|(key, _)| self.replaced(key, &mut bytes));
+        let replaced = replaced.collect::<Result<Vec<_>>>()?;
+        self.replaced_bytes += bytes;
         let mut ops = Vec::with_capacity(changes.len());
         for ((key, op), replaced) in changes.into_iter().zip(replaced) {
             let record = match op {
@@ -147,7 +158,7 @@ impl<'s, S: Store> GroupView<'s, S> {
         };
         let Some(record) = self.current(&due.key)?.filter(is_meant) else { return Ok(None) };
         let size = due.key.len() + record.value.len();
-        let previous = if self.looks_back { Previous::Record(record) } else { Previous::NotAsked };
+        let previous = self.looks_back.map_or(Previous::NotAsked, |_| Previous::Record(record));
         let op = self.change(due.key, None, (previous, Some(due.expires)));
         self.commits.push(CommittedBatch { version, cause: Cause::Expiry, ops: vec![op] });
         self.version = version;
@@ -200,20 +211,20 @@ impl<'s, S: Store> GroupView<'s, S> {
         first.map(|(expires_at, key)| expiry::entry_key(to_millis(expires_at), key))
     }
 
-    /// What a change of this key replaces, as far as anybody wants to know, and when the store's record
-    /// expires.
-    fn replaced(&self, key: &Key) -> Result<(Previous, Option<u64>)> {
+    /// What a change of this key replaces, as far as anybody wants to know and the commit has room for it, and
+    /// when the store's record expires.
+    fn replaced(&self, key: &Key, bytes: &mut usize) -> Result<(Previous, Option<u64>)> {
         let changed = self.changed.get(key);
         let stored = changed.and_then(|changed| changed.stored_expiry);
         // Of a key that was changed before, the index is concerned with what that change replaced.
         let asks_expiry = self.is_expiring && changed.is_none();
-        if !self.looks_back && !asks_expiry {
+        if self.looks_back.is_none() && !asks_expiry {
             return Ok((Previous::NotAsked, stored));
         }
         let current = match self.current(key) {
             // A put mends what is damaged. If that has an entry in the index, it is a stray from now on.
             Err(error) if error.kind() == ErrorKind::Corrupt => {
-                let previous = if self.looks_back { Previous::Omitted } else { Previous::NotAsked };
+                let previous = self.looks_back.map_or(Previous::NotAsked, |_| Previous::Omitted);
                 return Ok((previous, stored));
             }
             current => current?,
@@ -223,10 +234,14 @@ impl<'s, S: Store> GroupView<'s, S> {
         } else {
             stored
         };
-        let previous = match current {
-            _ if !self.looks_back => Previous::NotAsked,
-            None => Previous::Absent,
-            Some(record) => Previous::Record(record),
+        let previous = match (self.looks_back, current) {
+            (None, _) => Previous::NotAsked,
+            (Some(_), None) => Previous::Absent,
+            (Some(most), Some(record)) if *bytes + record.value.len() > most => Previous::Omitted,
+            (Some(_), Some(record)) => {
+                *bytes += record.value.len();
+                Previous::Record(record)
+            }
         };
         Ok((previous, stored))
     }
@@ -258,6 +273,7 @@ fn last_of_each_key(batch: Batch) -> Vec<(Key, Op)> {
         ops.sort_by(|(a, _), (b, _)| a.cmp(b));
         ops.reverse();
         ops.dedup_by(|later, kept| later.0 == kept.0);
+        ops.reverse();
     }
     ops
 }

@@ -19,7 +19,9 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::row::checksum;
 use super::time::EngineTime;
-use crate::{ChangeSet, Clock, Durability, Error, ErrorKind, Result, Snapshot, Space, Store, Version};
+use crate::{
+    Cached, ChangeSet, Clock, Durability, Error, ErrorKind, Result, Snapshot, Space, Store, Version,
+};
 
 const KEY: &[u8] = b"version-line";
 /// A row with the engine's time. Rows without one, of before there was an expiry, have the tag before it.
@@ -72,6 +74,11 @@ impl VersionLine {
         line.record(last, &mut changes);
         line.durability = store.commit(changes, best)?;
         Ok(line)
+    }
+
+    /// The greatest version that may have been given, whether or not its commit is still there.
+    pub(super) fn given(&self) -> Version {
+        Version::new(self.given).unwrap_or(self.last).max(self.last)
     }
 
     /// The version behind `after`, the latest given in this group.
@@ -143,6 +150,14 @@ pub(super) fn version_of(snapshot: &impl Snapshot) -> Result<Version> {
     Ok(decode(&row)?.last)
 }
 
+/// The version of the present view, if it can be told without waiting for a disk.
+pub(super) fn version_cached(store: &impl Store) -> Result<Option<Version>> {
+    match store.get_cached(Space::System, KEY)? {
+        Cached::Hit(row) => Ok(Some(decode(&row.ok_or_else(corrupt)?)?.last)),
+        Cached::Miss => Ok(None),
+    }
+}
+
 /// What the row says.
 #[derive(Debug)]
 struct Kept {
@@ -195,7 +210,7 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
-    use crate::{Cached, ManualClock, Metric, Rows, Span, StoreInfo};
+    use crate::{ManualClock, Metric, Rows, Span, StoreInfo};
 
     const INFO: StoreInfo = StoreInfo { name: "one-row", format: 1, best_durability: Durability::Synced };
 

@@ -267,6 +267,34 @@ impl ReadMeter {
     }
 }
 
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct WatchMeter {
+    pub(super) opened: Counter,
+    pub(super) refused: Counter,
+    pub(super) overtaken: Counter,
+    pub(super) events: Counter,
+}
+
+impl WatchMeter {
+    fn metrics(&self, metrics: &mut Vec<Metric>) {
+        metrics.extend([
+            Metric::counter("watches", "Watches opened", self.opened.get()),
+            Metric::counter(
+                "watches_refused",
+                "Watches refused because too many were open",
+                self.refused.get(),
+            ),
+            Metric::counter(
+                "watches_overtaken",
+                "Watches ended because they fell behind the history",
+                self.overtaken.get(),
+            ),
+            Metric::counter("watch_commits", "Commits delivered, to each watch apart", self.events.get()),
+        ]);
+    }
+}
+
 impl<S: Store> Local<S> {
     /// All that is counted, what stands now beside its limit, and what the store has to say.
     pub(super) fn measured(&self) -> Vec<Metric> {
@@ -335,6 +363,32 @@ impl<S: Store> Local<S> {
             ),
             Metric::gauge("sessions_limit", "The most sessions open at once", limits.max_sessions as f64),
             Metric::gauge("scans_open_limit", "The most scans open at once", limits.max_scans as f64),
+        ]);
+        let log = self.log.level();
+        self.log.meter.metrics(&mut metrics);
+        metrics.extend([
+            Metric::gauge("watches_open", "Watches open now", log.watches as f64),
+            Metric::gauge("watches_open_limit", "The most watches open at once", limits.max_watches as f64),
+            Metric::gauge("history_ops", "Changes of keys that the history keeps", log.ops as f64),
+            Metric::gauge(
+                "history_ops_limit",
+                "The most changes of keys that the history keeps",
+                limits.max_history_ops as f64,
+            ),
+            bytes("history_size", "Bytes of keys and values that the history keeps", log.bytes as f64),
+            bytes(
+                "history_size_limit",
+                "The most bytes of keys and values that the history keeps",
+                limits.max_history_bytes as f64,
+            ),
+            Metric::gauge("history_age", "Age of the oldest commit in the history", log.oldest.as_secs_f64())
+                .in_unit(MetricUnit::Seconds),
+            Metric::gauge(
+                "history_age_limit",
+                "How long the history keeps a commit",
+                limits.history_age.as_secs_f64(),
+            )
+            .in_unit(MetricUnit::Seconds),
         ]);
         if let Some(home) = &*self.home.load() {
             metrics.extend(home.store.metrics());

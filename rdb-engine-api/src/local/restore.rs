@@ -77,6 +77,7 @@ impl<S: Store> Committer<S> {
             Err(Broken { failure, was_last }) => {
                 // Before the answer: whoever has that finds an engine that has stopped.
                 self.home.gate.abandon();
+                self.home.log.end();
                 self.queue.stop(STOPPED);
                 let (kind, message) = match was_last {
                     true => (ErrorKind::Unknown, "commit failed, it may have been restored"),
@@ -137,9 +138,11 @@ impl<S: Store> Committer<S> {
         let mut changes = ChangeSet::new();
         self.line.record(version, &mut changes);
         changes.push(Space::System, Bytes::from_static(MARK), None);
+        self.home.log.record_cut(version, &mut changes);
         let durability = commit(store, changes, store.info().best_durability)
             .map_err(|failure| Broken { failure, was_last: true })?;
         self.line.committed(version, durability);
+        self.home.log.cut(version);
         self.meter.writes.advanced(version);
         Ok(Commit { version, durability })
     }

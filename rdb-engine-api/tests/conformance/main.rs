@@ -11,7 +11,10 @@ mod direct {
         mod commit;
         mod expiry;
         mod expiry_failures;
+        mod history;
         mod metrics;
+        mod previous;
         mod restore;
+        mod watch;
     }
 }
