@@ -10,6 +10,7 @@ mod moves;
 mod shell;
 mod transfer;
 mod turns;
+mod watches;
 
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU64;
