@@ -9,6 +9,8 @@ mod messages;
 mod moves;
 mod shell;
 mod transfer;
+mod turns;
+mod watches;
 
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU64;
