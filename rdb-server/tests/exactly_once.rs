@@ -49,14 +49,14 @@ fn plan(exactly_once: bool) -> Plan {
 }
 
 async fn run(engine: &str, plan: &Plan) -> Found {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().expect("a directory for the node");
     let node = NodePlan {
         server: PathBuf::from(env!("CARGO_BIN_EXE_rdb-server")),
         engine: engine.to_owned(),
         directory: directory.path().to_owned(),
         flags: Vec::new(),
     };
-    increments::run(plan, node, drop).await.unwrap()
+    increments::run(plan, node, drop).await.expect("the run comes to its end")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
