@@ -61,12 +61,6 @@ pub(crate) trait Defect: std::fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// No defect in its calls.
-#[derive(Debug)]
-pub(crate) struct Nothing;
-
-impl Defect for Nothing {}
-
 /// An engine with a defect.
 #[derive(Debug)]
 pub(crate) struct Broken<D> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rdb_engine_api::conformance::LocalHarness;
 use rdb_engine_api::{Capabilities, Engine, ErrorKind, Limits, Result};
 
-use crate::broken::{Broken, Defect, Nothing};
+use crate::broken::{Broken, Defect};
 use crate::defects::answers::*;
 use crate::defects::atomicity::*;
 use crate::defects::conditions::*;
@@ -76,6 +76,12 @@ fn undeclared<D: Defect>(defect: fn() -> D) -> LocalHarness {
         Ok(Broken { sound, info, defect: defect() })
     })
 }
+
+/// No defect in its calls.
+#[derive(Debug)]
+struct Nothing;
+
+impl Defect for Nothing {}
 
 /// Declares the limits that it is given, and has none.
 fn boundless() -> LocalHarness {

@@ -30,7 +30,8 @@ fn with_defect<D: Defect>(defect: fn(&Arc<Lineage>, Opened) -> D) -> LocalHarnes
     LocalHarness::new(move |directory, limits| -> Result<Broken<D>> {
         let (lineage, opened) = lineages.at(directory);
         let sound: Arc<dyn Engine> = Arc::new(lineage.open(limits)?);
-        Ok(Broken { sound, defect: defect(&lineage, opened) })
+        let info = sound.info().clone();
+        Ok(Broken { sound, info, defect: defect(&lineage, opened) })
     })
 }
 
