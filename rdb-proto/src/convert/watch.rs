@@ -5,7 +5,6 @@ use rdb_engine_api::{
     WatchEvent,
 };
 
-use super::record::to_ms;
 use super::{answered_version, malformed, missing};
 use crate::kv::v1::{self, watch_request::Range, watch_response as wire};
 use crate::{OVERHEAD_PER_ITEM, SCAN_CHUNK_BYTES};
@@ -231,7 +230,8 @@ impl From<Watch> for v1::WatchRequest {
             range: Some(Range::Bounds((&watch.range).into())),
             after: watch.after.map(Version::get),
             previous: watch.previous,
-            progress_ms: Some(to_ms(watch.progress)),
+            // Rounded down: what is too often stays so.
+            progress_ms: Some(u64::try_from(watch.progress.as_millis()).unwrap_or(u64::MAX)),
         }
     }
 }

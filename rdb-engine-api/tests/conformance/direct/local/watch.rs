@@ -57,21 +57,28 @@ pub(super) async fn event(stream: &mut WatchStream) -> Result<WatchEvent> {
 
 /// The next commit, past all progress.
 pub(super) async fn commit(stream: &mut WatchStream) -> Result<CommittedBatch> {
-    loop {
-        if let WatchEvent::Commit(commit) = event(stream).await? {
-            return Ok(commit);
+    let next = async {
+        loop {
+            if let WatchEvent::Commit(commit) = event(stream).await? {
+                return Ok(commit);
+            }
         }
-    }
+    };
+    // A watch that tells progress alone is no reason to wait for ever.
+    timeout(DEADLINE, next).await.expect("a commit comes in time")
 }
 
 /// How a watch ends, past all that it delivers.
 pub(super) async fn end(stream: &mut WatchStream) -> Error {
-    loop {
-        if let Err(error) = event(stream).await {
-            assert!(stream.next().await.is_none(), "nothing comes behind an error");
-            return error;
+    let end = async {
+        loop {
+            if let Err(error) = event(stream).await {
+                assert!(stream.next().await.is_none(), "nothing comes behind an error");
+                return error;
+            }
         }
-    }
+    };
+    timeout(DEADLINE, end).await.expect("the watch ends in time")
 }
 
 pub(super) fn named(commit: &CommittedBatch) -> Vec<(String, Option<Bytes>)> {
