@@ -116,7 +116,8 @@ pub struct Limits {
     /// compacted; a watcher that has not yet read it is ended with `Exhausted`. The latest commit is kept
     /// however large it is.
     pub max_history_ops: usize,
-    /// The most bytes of keys and values that the history keeps.
+    /// The most bytes that the history keeps, of keys and values and of what holds them: in a local engine,
+    /// some 250 for a commit of one key.
     pub max_history_bytes: usize,
     /// How long the history keeps a commit.
     pub history_age: Duration,

@@ -13,6 +13,7 @@ use tracing::info;
 
 use super::History as Keeping;
 use super::committer::commit as commit_to;
+use super::history;
 use super::row::checksum;
 use super::time::{from_millis, to_millis};
 use crate::{
@@ -77,7 +78,7 @@ impl Archive {
             }
             let commit = decode(&row.key, &row.value)?;
             ops += commit.ops.len();
-            bytes += row.value.len();
+            bytes += history::bytes_of(&commit);
             let is_full = ops > limits.max_history_ops || bytes > limits.max_history_bytes;
             if is_full && !archive.commits.is_empty() {
                 archive.floor = version;

@@ -41,7 +41,7 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(100);
 
 impl<S: Store> Committer<S> {
     /// Commits group after group until the queue is closed and empty, or a commit fails. A group of no writes
-    /// removes what is due (C15), and ends what was idle.
+    /// removes what is due (C15), ends what was idle, and forgets what is old (C16).
     pub(super) fn run(mut self) {
         self.meter.sessions.opened(self.sessions.count());
         while let Some(work) = self.queue.take(self.max_group_bytes, self.sleep()) {
@@ -74,7 +74,8 @@ impl<S: Store> Committer<S> {
 
     /// How long to wait for requests; for ever where nothing is to be done without one.
     fn sleep(&self) -> Option<Duration> {
-        let awaited = self.sessions.wakes_at().into_iter().chain(self.blocked.wakes_at()).min();
+        let awaited = [self.sessions.wakes_at(), self.blocked.wakes_at(), self.home.log.wakes_at()];
+        let awaited = awaited.into_iter().flatten().min();
         let awaited = awaited.map(|wake| wake.saturating_sub(self.clock.monotonic()));
         Some(awaited.into_iter().chain(self.pause()).min()?.min(LONGEST_SLEEP))
     }

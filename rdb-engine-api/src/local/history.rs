@@ -42,28 +42,35 @@ impl Kept {
     /// Moves the keys to a buffer of their own: those of a batch may be slices of the request's, which must not
     /// be kept for their sake.
     pub(super) fn new(mut commit: CommittedBatch, at: Duration) -> Self {
+        let bytes = bytes_of(&commit);
         let length = commit.ops.iter().map(|op| op.key.len()).sum();
         let mut keys = BytesMut::with_capacity(length);
         for op in &commit.ops {
             keys.put_slice(op.key.as_bytes());
         }
         let mut keys = keys.freeze();
-        let mut bytes = length;
         for op in &mut commit.ops {
             op.key = op.key.moved_to(keys.split_to(op.key.len()));
-            bytes += value_bytes(op);
         }
         commit.ops.shrink_to_fit();
         Self { version: commit.version, bytes, at, commit: Arc::new(commit) }
     }
 }
 
-fn value_bytes(op: &CommittedOp) -> usize {
+/// What a commit in the history takes: its keys and values, and what holds them, which is most of a short one.
+pub(super) fn bytes_of(commit: &CommittedBatch) -> usize {
+    // An `Arc` counts its owners beside the commit.
+    let holder = size_of::<Kept>() + 2 * size_of::<usize>() + size_of::<CommittedBatch>();
+    holder + commit.ops.iter().map(op_bytes).sum::<usize>()
+}
+
+fn op_bytes(op: &CommittedOp) -> usize {
     let previous = match &op.previous {
         Previous::Record(record) => record.value.len(),
         Previous::NotAsked | Previous::Absent | Previous::Omitted => 0,
     };
-    op.record.as_ref().map_or(0, |record| record.value.len()) + previous
+    let value = op.record.as_ref().map_or(0, |record| record.value.len());
+    size_of::<CommittedOp>() + op.key.len() + value + previous
 }
 
 impl History {
@@ -95,6 +102,11 @@ impl History {
 
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The monotonic time at which the oldest commit has reached the age to be forgotten.
+    pub(super) fn ages_at(&self) -> Option<Duration> {
+        self.commits.front().map(|kept| kept.at.saturating_add(self.age))
     }
 
     /// How long ago the oldest commit was made.
@@ -157,7 +169,7 @@ impl Kept {
         self.version
     }
 
-    /// The bytes of its keys and values.
+    /// What it takes, by [`bytes_of`].
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

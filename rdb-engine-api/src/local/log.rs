@@ -373,6 +373,11 @@ impl Log {
         Ok(Found { up_to: stand.after, is_caught_up: found.is_empty() })
     }
 
+    /// The monotonic time at which something becomes too old, if nothing is appended until then.
+    pub(super) fn wakes_at(&self) -> Option<Duration> {
+        self.state.read().history.ages_at()
+    }
+
     /// Compacts what has become too old, also where nobody writes.
     pub(super) fn compact(&self) {
         let now = self.clock.monotonic();

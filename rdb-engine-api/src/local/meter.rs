@@ -379,10 +379,14 @@ impl<S: Store> Local<S> {
                 "The most changes of keys that the history keeps",
                 limits.max_history_ops as f64,
             ),
-            bytes("history_size", "Bytes of keys and values that the history keeps", log.bytes as f64),
+            bytes(
+                "history_size",
+                "Bytes that the history keeps, with what holds the keys and values",
+                log.bytes as f64,
+            ),
             bytes(
                 "history_size_limit",
-                "The most bytes of keys and values that the history keeps",
+                "The most bytes that the history keeps",
                 limits.max_history_bytes as f64,
             ),
             Metric::gauge("history_age", "Age of the oldest commit in the history", log.oldest.as_secs_f64())

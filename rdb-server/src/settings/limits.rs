@@ -69,7 +69,7 @@ pub struct LimitArgs {
     #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().max_history_ops, value_parser = number())]
     max_history_ops: usize,
 
-    /// The most bytes of these changes, keys and values together
+    /// The most bytes of these changes: keys, values, and what holds them
     #[arg(long, value_name = "SIZE", default_value_t = Size(Limits::default().max_history_bytes))]
     max_history_size: Size,
 

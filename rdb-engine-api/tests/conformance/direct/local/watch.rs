@@ -9,9 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, poll};
 use rdb_engine_api::{
-    Batch, Cause, CommittedBatch, Engine, EngineExt as _, Error, ErrorKind, Key, KeyRange, Limits, Local,
-    LocalOptions, MetricValue, Outcome, Previous, Result, Scan, Version, Watch, WatchEvent, WatchStream,
-    WriteOptions,
+    Batch, Cause, CommittedBatch, CommittedOp, Engine, EngineExt as _, Error, ErrorKind, Key, KeyRange,
+    Limits, Local, LocalOptions, MetricValue, Outcome, Previous, Result, Scan, Version, Watch, WatchEvent,
+    WatchStream, WriteOptions,
 };
 use tokio::time::timeout;
 
@@ -30,6 +30,13 @@ pub(super) fn with_limits(set: impl FnOnce(&mut Limits)) -> Fixture {
 
 pub(super) async fn put(engine: &Engined, name: &str, value: impl Into<Bytes> + Send) -> Version {
     engine.put(&key(name), value).await.expect("a put").version
+}
+
+/// What the history takes for the put of a key.
+pub(super) async fn size_in_history(name: &str, value: impl Into<Bytes> + Send) -> usize {
+    let Fixture { engine, .. } = open();
+    put(&engine, name, value).await;
+    gauge(&engine, "history_size") as usize
 }
 
 pub(super) async fn write(engine: &Engined, batch: Batch) -> Version {
@@ -284,8 +291,9 @@ async fn c16_a_start_beyond_the_present_is_refused() {
 /// C16: each bound of the history compacts it; an older start is refused with the oldest that can be had.
 #[tokio::test(flavor = "multi_thread")]
 async fn c16_a_start_before_the_history_is_refused_with_the_oldest_there_is() {
+    let ten = 10 * size_in_history("100", vec![b'v'; 100]).await;
     let by_ops = with_limits(|limits| limits.max_history_ops = 10);
-    let by_bytes = with_limits(|limits| limits.max_history_bytes = 10 * (3 + 100));
+    let by_bytes = with_limits(|limits| limits.max_history_bytes = ten);
     for Fixture { engine, .. } in [by_ops, by_bytes] {
         let mut versions = Vec::new();
         for number in 100..150 {
@@ -302,8 +310,22 @@ async fn c16_a_start_before_the_history_is_refused_with_the_oldest_there_is() {
             assert_eq!(commit(&mut stream).await.unwrap().version, *version);
         }
         assert_eq!(gauge(&engine, "history_ops"), 10.0);
-        assert_eq!(gauge(&engine, "history_size"), 1_030.0);
+        assert_eq!(gauge(&engine, "history_size"), ten as f64);
     }
+}
+
+/// C14: what holds keys and values counts too, so that many short commits stay within the bound.
+#[tokio::test(flavor = "multi_thread")]
+async fn c14_history_counts_what_holds_its_keys_and_values() {
+    const BOUND: usize = 64 << 10;
+    let holder = size_of::<CommittedBatch>() + size_of::<CommittedOp>();
+    assert!(size_in_history("k", "v").await > holder, "{holder}");
+    let Fixture { engine, .. } = with_limits(|limits| limits.max_history_bytes = BOUND);
+    for _ in 0..1_000 {
+        put(&engine, "k", "v").await;
+    }
+    let kept = gauge(&engine, "history_ops");
+    assert!((1.0..=(BOUND / holder) as f64).contains(&kept), "{kept} commits are kept");
 }
 
 /// C14, C16: a commit is forgotten when it has reached the history's age, also where nobody writes.
@@ -585,4 +607,24 @@ async fn c14_memory_of_what_is_compacted_is_freed() {
     assert_eq!(gauge(&engine, "history_ops"), 0.0);
     assert_eq!(gauge(&engine, "history_size"), 0.0);
     assert_eq!(value.len(), 1_000);
+}
+
+/// C14, C16: what has reached the history's age is freed though nobody writes, watches or asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn c14_memory_of_what_is_old_is_freed_though_nothing_happens() {
+    let age = Duration::from_secs(60);
+    let Fixture { engine, clock, .. } = with_limits(|limits| limits.history_age = age);
+    let (_, mut stream) = watch(&engine, Watch::new(KeyRange::all())).await;
+    put(&engine, "k", vec![1; 1_000]).await;
+    let value = commit(&mut stream).await.unwrap().ops[0].record.clone().unwrap().value;
+    drop(stream);
+    // The store lets go of it.
+    put(&engine, "k", "short").await;
+    clock.advance(age);
+    let freed = async {
+        while !value.is_unique() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, freed).await.expect("nobody holds what is old");
 }
