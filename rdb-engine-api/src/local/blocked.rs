@@ -4,7 +4,7 @@
 //! that came first, first. Turns are had right after the commit and before the next request is judged, so
 //! nobody who comes later can take what a waiting write was waiting for.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::num::NonZeroU64;
 use std::time::Duration;
 
@@ -79,6 +79,8 @@ pub(super) struct Blocked {
     next_ticket: u64,
     /// Keys that were touched, and whose waiters have not had their turns yet.
     touched: VecDeque<Key>,
+    /// The same, for each to be there once.
+    is_touched: HashSet<Key>,
     /// When to look for the forgotten again.
     sweep: Duration,
 }
@@ -97,6 +99,7 @@ impl Blocked {
             answers: 0,
             next_ticket: 0,
             touched: VecDeque::new(),
+            is_touched: HashSet::new(),
             sweep: Duration::ZERO,
         }
     }
@@ -173,36 +176,47 @@ impl Blocked {
 
     /// Takes note of keys that a commit has changed.
     pub(super) fn touch<'a>(&mut self, keys: impl Iterator<Item = &'a Key>) {
-        if !self.waiters.is_empty() {
-            let under = &self.under;
-            self.touched.extend(keys.filter(|key| under.contains_key(*key)).cloned());
+        if self.waiters.is_empty() {
+            return;
+        }
+        for key in keys {
+            if self.under.contains_key(key) && self.is_touched.insert(key.clone()) {
+                self.touched.push_back(key.clone());
+            }
         }
     }
 
     /// The next key whose waiters are to have their turns.
     pub(super) fn next_touched(&mut self) -> Option<Key> {
-        self.touched.pop_front()
+        let key = self.touched.pop_front()?;
+        self.is_touched.remove(&key);
+        Some(key)
     }
 
     /// Whether waiters under this key are to have their turns.
     pub(super) fn is_touched(&self, key: &Key) -> bool {
-        self.touched.contains(key)
+        self.is_touched.contains(key)
     }
 
     /// The next waiter under a key behind `after` whose turn it is: it may be judged again, since the condition
-    /// that it waits for holds. One whose condition can never hold again is made to end at once.
+    /// that it waits for holds and its time is not over. One whose condition can never hold again is made to end
+    /// at once.
     pub(super) fn next_turn(
         &mut self,
         key: &Key,
         after: &mut u64,
         current: Option<&Record>,
         view: Version,
+        now: Duration,
     ) -> Option<Waiter> {
         loop {
             let ticket = *self.under.get(key)?.range(*after + 1..).next()?;
             *after = ticket;
             let waiter = self.waiters.get_mut(&ticket)?;
             let Some(condition) = waiter.condition() else { continue };
+            if waiter.write.until.is_some_and(|until| until <= now) {
+                continue;
+            }
             if holds(condition, current) {
                 return self.take(ticket);
             }
@@ -215,12 +229,14 @@ impl Blocked {
         }
     }
 
+    /// Whether the time of a waiter is over.
+    pub(super) fn is_due(&self, now: Duration) -> bool {
+        self.wakes_at().is_some_and(|until| until <= now)
+    }
+
     /// A waiter whose time is over.
     pub(super) fn take_due(&mut self, now: Duration) -> Option<Waiter> {
-        let (until, ticket) = *self.ends.first()?;
-        if until > now {
-            return None;
-        }
+        let (_, ticket) = *self.ends.first().filter(|(until, _)| *until <= now)?;
         let mut waiter = self.take(ticket)?;
         waiter.write.until = None;
         Some(waiter)

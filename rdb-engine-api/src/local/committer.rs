@@ -89,15 +89,14 @@ impl<S: Store> Committer<S> {
         let now = self.line.time.now(&*self.clock);
         let is_expiring = self.expiry.is_expiring();
         let mut view = GroupView::new(&home.store, self.line.last, looks_back, now, is_expiring);
-        self.expire(&mut view, now);
         let mut pending = Vec::with_capacity(waiting.len());
         let (mut held_bytes, mut bytes) = (0, 0);
         let begun = self.clock.monotonic();
-        self.meter.sessions.ended_idle(self.sessions.end_idle(begun));
+        // Whoever has used a session by now is not idle, however long the committer has kept him waiting.
+        let used_by = waiting.as_slice().first().map_or(begun, |oldest| oldest.queued);
+        self.meter.sessions.ended_idle(self.sessions.end_idle(used_by));
         self.sweep(begun, waiting.len() == 0);
-        // Who waits for what has just been removed comes before all who come now.
-        self.wake(&mut view, &mut pending, begun);
-        held_bytes += pending.iter().map(Pending::held_bytes).sum::<usize>();
+        // Whose time is over does not get what is removed now.
         while held_bytes + view.replaced_bytes() <= self.max_group_bytes
             && let Some(waiter) = self.blocked.take_due(begun)
         {
@@ -106,6 +105,11 @@ impl<S: Store> Committer<S> {
             self.wake(&mut view, &mut pending, begun);
             held_bytes += pending[from..].iter().map(Pending::held_bytes).sum::<usize>();
         }
+        if !self.blocked.is_due(begun) {
+            self.expire(&mut view, now);
+        }
+        // Who waits for what has just been removed comes before all who come now.
+        self.wake(&mut view, &mut pending, begun);
         while held_bytes + view.replaced_bytes() <= self.max_group_bytes {
             let Some(Request { task, bytes: size, queued }) = waiting.next() else { break };
             let from = pending.len();

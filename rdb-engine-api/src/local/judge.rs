@@ -237,7 +237,13 @@ impl<'s, S: Store> GroupView<'s, S> {
         let previous = match (self.looks_back, current) {
             (None, _) => Previous::NotAsked,
             (Some(_), None) => Previous::Absent,
-            (Some(most), Some(record)) if *bytes + record.value.len() > most => Previous::Omitted,
+            // Of a whole group too: writes that wait may have their turns all at once (C14, C20).
+            (Some(most), Some(record))
+                if *bytes + record.value.len() > most
+                    || self.replaced_bytes + *bytes + record.value.len() > most.saturating_mul(2) =>
+            {
+                Previous::Omitted
+            }
             (Some(_), Some(record)) => {
                 *bytes += record.value.len();
                 Previous::Record(record)

@@ -272,6 +272,12 @@ impl Log {
     ) -> Result<Option<(Version, Arc<Place>)>> {
         let present = present.max(state.history.head());
         let after = watch.after.unwrap_or(present);
+        // First: before the first commit of an opening, what was lost is beyond the present too.
+        if after > state.lost.0 && after <= state.lost.1 {
+            return Err(Error::new(ErrorKind::Compacted, "commits were lost before the engine was opened")
+                .at(state.lost.0.max(state.history.floor()))
+                .with("after", after));
+        }
         if after > present {
             return Err(Error::new(ErrorKind::InvalidArgument, "watch begins beyond the present")
                 .with("after", after)
@@ -279,11 +285,6 @@ impl Log {
         }
         if after < state.history.floor() {
             return Err(compacted(state.history.floor()).with("after", after));
-        }
-        if after > state.lost.0 && after <= state.lost.1 {
-            return Err(Error::new(ErrorKind::Compacted, "commits were lost before the engine was opened")
-                .at(state.lost.0)
-                .with("after", after));
         }
         if watch.previous {
             // A refused watch wants them too: its next attempt shall not be refused for the same reason.

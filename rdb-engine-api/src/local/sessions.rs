@@ -53,6 +53,9 @@ pub(super) struct Sessions {
     opened: Vec<NonZeroU64>,
     /// Sessions of which the next commit adds outcomes.
     fresh: Vec<NonZeroU64>,
+    /// Sessions that have ended, whose own rows the next commit removes: all of them, since an end is answered
+    /// after it.
+    ended: Vec<NonZeroU64>,
     /// Keys of rows that mean nothing any more, and are removed piece by piece.
     garbage: VecDeque<Bytes>,
 }
@@ -70,6 +73,7 @@ impl Sessions {
             checks: BTreeSet::new(),
             opened: Vec::new(),
             fresh: Vec::new(),
+            ended: Vec::new(),
             garbage: VecDeque::new(),
         };
         let snapshot = store.snapshot()?;
@@ -127,11 +131,12 @@ impl Sessions {
         Some(self.describe(id, idle))
     }
 
-    /// Ends a session, if it is open. Its rows become garbage, its own before its outcomes'.
+    /// Ends a session, if it is open; tells whether the next commit removes its row. Its outcomes' rows become
+    /// garbage, which goes with its own or later.
     pub(super) fn end(&mut self, id: NonZeroU64) -> bool {
-        let Some(ledger) = self.open.remove(&id) else { return false };
+        let Some(ledger) = self.open.remove(&id) else { return self.ended.contains(&id) };
         self.checks.remove(&(ledger.check, id));
-        self.garbage.push_back(rows::session_key(id));
+        self.ended.push(id);
         self.garbage.extend(ledger.rows.values().map(|version| rows::outcomes_key(id, *version)));
         for slot in ledger.into_slots() {
             self.bytes -= slot.bytes();
@@ -172,7 +177,7 @@ impl Sessions {
 
     /// Whether there are rows to remove that no commit has to wait for.
     pub(super) fn has_garbage(&self) -> bool {
-        !self.garbage.is_empty()
+        !self.garbage.is_empty() || !self.ended.is_empty()
     }
 
     /// The session of an arrival, used and with its acknowledgement noted.
@@ -284,6 +289,9 @@ impl Sessions {
             let greatest = ledger.fresh.iter().map(|done| done.sequence).max();
             ledger.rows.insert(greatest.unwrap_or_default(), version);
             ledger.fresh.clear();
+        }
+        for id in self.ended.drain(..) {
+            changes.push(Space::System, rows::session_key(id), None);
         }
         let most = REMOVED_AT_ONCE.max(2 * (changes.len() - before)).min(self.garbage.len());
         for key in self.garbage.drain(..most) {

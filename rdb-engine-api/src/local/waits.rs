@@ -56,7 +56,7 @@ impl<S: Store> Committer<S> {
             let Ok(current) = view.current(&key) else { continue };
             let mut after = 0;
             while let Some(waiter) =
-                self.blocked.next_turn(&key, &mut after, current.as_ref(), view.version())
+                self.blocked.next_turn(&key, &mut after, current.as_ref(), view.version(), now)
             {
                 pending.extend(self.retry(view, waiter, now));
                 // It may have taken away what the next one is waiting for.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use rdb_engine_api::{Batch, Condition, Engine as _, EngineExt as _, ErrorKind, Outcome, SessionOptions};
+use rdb_engine_api::{
+    Batch, Condition, Engine as _, EngineExt as _, ErrorKind, Outcome, SessionOptions, WriteOptions,
+};
 
 use crate::bench::{Bench, committed, create, key, number};
 
@@ -187,4 +189,26 @@ async fn conflicts_are_remembered_in_bounded_memory() {
     let session = bench.session().await;
     let outcome = bench.write(&long(5), session.stamp(number(5), 0)).await.unwrap();
     assert!(matches!(outcome, Outcome::Conflict(_)), "the end made room");
+}
+
+#[tokio::test]
+async fn session_is_not_idle_while_its_write_waits_for_a_slow_commit() {
+    let bench = Bench::new();
+    let second = Duration::from_secs(1);
+    let options = SessionOptions::default().idle(4 * second);
+    let (used, idle) = (
+        bench.engine.open_session(options.clone()).await.unwrap(),
+        bench.engine.open_session(options).await.unwrap(),
+    );
+    let held = bench.hold_committer().await;
+    bench.clock.advance(3 * second);
+    let write = bench.send(&create("k"), WriteOptions::default().stamp(used.stamp(number(1), 0)));
+    bench.until("queue_writes", 1.0).await;
+    bench.clock.advance(3 * second);
+    bench.shelf.release();
+    assert!(held.await.unwrap().is_ok());
+    assert!(write.await.unwrap().unwrap().succeeded());
+    bench.until("sessions", 1.0).await;
+    assert_eq!(bench.engine.resume_session(idle.id).await.unwrap(), None);
+    bench.resumed(used).await;
 }

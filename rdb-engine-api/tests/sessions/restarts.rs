@@ -3,8 +3,9 @@
 use futures::stream;
 use rdb_engine_api::{
     Batch, Condition, Durability, Engine as _, EngineExt as _, Entry, ErrorKind, KeyRange, Outcome, Record,
-    Scan, SessionOptions, View, WriteOptions,
+    Scan, SessionOptions, View, Watch, WriteOptions,
 };
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bench::{Bench, committed, create, key, number};
@@ -148,4 +149,52 @@ async fn sessions_and_what_they_remember_outlive_a_restore() {
     let again = bench.write(&create("k"), session.stamp(number(1), 0)).await.unwrap();
     assert_eq!(committed(&again), version);
     assert_eq!(bench.value("k").await.unwrap(), "foreign");
+}
+
+#[tokio::test]
+async fn ended_session_does_not_come_back_however_many_rows_of_others_are_still_to_go() {
+    let mut bench = Bench::new();
+    let sessions = [bench.session().await, bench.session().await, bench.session().await];
+    for session in &sessions[..2] {
+        for sequence in 1..=700 {
+            let write = Batch::new().put(key("k"), "v");
+            let _ = bench.write(&write, session.stamp(number(sequence), 0)).await.unwrap();
+        }
+    }
+    let held = bench.hold_committer().await;
+    let mut ends = Vec::new();
+    for (place, session) in sessions.into_iter().enumerate() {
+        let engine = Arc::clone(&bench.engine);
+        ends.push(tokio::spawn(async move { engine.end_session(session.id).await }));
+        bench.until("queue_writes", place as f64 + 1.0).await;
+    }
+    bench.shelf.release();
+    assert!(held.await.unwrap().is_ok());
+    for end in ends {
+        end.await.unwrap().unwrap();
+    }
+    // The first two leave more rows than one commit removes; the commits that go on with them are not synced.
+    let left = bench.shelf.after_power_cut();
+    bench.reopen_on(left);
+    for session in sessions {
+        assert_eq!(bench.engine.resume_session(session.id).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn watch_from_a_version_that_a_power_cut_took_away_is_compacted_before_the_first_commit_and_after_it() {
+    let mut bench = Bench::new();
+    let weak = WriteOptions::default().durability(Durability::Volatile);
+    let seen = committed(&bench.engine.write(create("k"), weak).await.unwrap());
+    let left = bench.shelf.after_power_cut();
+    bench.reopen_on(left);
+    for _ in 0..2 {
+        let refused =
+            bench.engine.watch(Watch::new(KeyRange::all()).after(seen)).await.map(drop).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Compacted, "{}", refused.report());
+        let oldest = refused.version().unwrap();
+        let opened = bench.engine.watch(Watch::new(KeyRange::all()).after(oldest)).await.unwrap();
+        assert_eq!(opened.version, oldest);
+        bench.engine.put(&key("l"), "v").await.unwrap();
+    }
 }

@@ -308,3 +308,18 @@ async fn close_failure_and_restore_tell_waiting_writes_that_nothing_was_applied(
         "it may come again"
     );
 }
+
+#[tokio::test]
+async fn what_is_removed_after_the_end_of_a_wait_is_not_had_by_it() {
+    let bench = Bench::new();
+    let hour = Duration::from_secs(3600);
+    bench.engine.put_for(&key("lock"), "first", LONG + Duration::from_millis(1)).await.unwrap();
+    let late = block(&bench, &lock("late"), waiting()).await;
+    let other = block(&bench, &lock("other"), WriteOptions::default().wait(hour)).await;
+    // The committer finds both over at once.
+    bench.clock.advance(LONG + Duration::from_secs(1));
+    let Outcome::Conflict(conflict) = late.await.unwrap().unwrap() else { panic!("its wait was over") };
+    assert_eq!(conflict.current.unwrap().value, "first");
+    assert!(other.await.unwrap().unwrap().succeeded());
+    assert_eq!(bench.value("lock").await.unwrap(), "other");
+}
