@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use clap::Parser;
-use rdb_engine_api::Limits;
+use rdb_engine_api::{History, Limits};
 use rdb_pd::PdConfig;
 use rdb_server::settings::{EngineArgs, Findings, NodeArgs, Settings, Time};
 
@@ -56,7 +56,7 @@ impl Cli {
 
 impl Settings for Cli {
     fn check(&self, findings: &mut Findings) {
-        self.engine.check(&Limits::default(), findings);
+        self.engine.check(&Limits::default(), History::Memory, findings);
         self.node.check(MESSAGE_BYTES, findings);
         if let Err(error) = self.config().check() {
             findings.refuse(error);

@@ -4,7 +4,7 @@ mod cli;
 
 use std::process::ExitCode;
 
-use rdb_engine_api::Limits;
+use rdb_engine_api::{History, Limits};
 use rdb_pd::serve_on;
 use rdb_server::service::DriverDirectory;
 use rdb_server::settings::Program;
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     let config = cli.config();
     let server = config.server.clone();
     let directory = cli.engine.directory();
-    let open = move || cli.engine.open(&Limits::default());
+    let open = move || cli.engine.open(&Limits::default(), History::Memory);
     rdb_server::run_with(server, open, async |bound, engine| {
         let directory = directory.map(DriverDirectory::new).transpose()?;
         let driver = serve_on(bound, engine, config).await?;

@@ -33,7 +33,7 @@ pub(crate) struct Cli {
 
 impl Settings for Cli {
     fn check(&self, findings: &mut Findings) {
-        self.engine.check(&self.limits.limits(), findings);
+        self.engine.check(&self.limits.limits(), self.limits.history(), findings);
         self.node.check(self.limits.max_message_bytes(), findings);
         self.pd.check(self.node.listen, findings);
     }

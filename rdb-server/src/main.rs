@@ -13,11 +13,11 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(ended) => return ended,
     };
-    let (node, limits) = (cli.node.config(), cli.limits.limits());
+    let (node, limits, history) = (cli.node.config(), cli.limits.limits(), cli.limits.history());
     let (pd, directory) = (cli.pd.config(), cli.engine.directory());
     rdb_server::run_with(
         node,
-        move || cli.engine.open(&limits),
+        move || cli.engine.open(&limits, history),
         async move |bound, engine| match pd {
             Some(pd) => rdb_server::serve_in_cluster(bound, engine, pd, directory).await,
             None => rdb_server::serve_alone(bound, engine, directory).await,

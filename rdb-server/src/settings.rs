@@ -26,7 +26,7 @@
 //!
 //! impl Settings for Something {
 //!     fn check(&self, findings: &mut Findings) {
-//!         self.engine.check(&self.limits.limits(), findings);
+//!         self.engine.check(&self.limits.limits(), self.limits.history(), findings);
 //!         self.node.check(self.limits.max_message_bytes(), findings);
 //!     }
 //!
@@ -42,8 +42,8 @@
 //!         Ok(settings) => settings,
 //!         Err(ended) => return ended,
 //!     };
-//!     let limits = settings.limits.limits();
-//!     rdb_server::run(settings.node.config(), move || settings.engine.open(&limits))
+//!     let (limits, history) = (settings.limits.limits(), settings.limits.history());
+//!     rdb_server::run(settings.node.config(), move || settings.engine.open(&limits, history))
 //! }
 //! ```
 

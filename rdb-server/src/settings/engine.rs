@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use rdb_engine_api::{Durability, Engine, Error, ErrorKind, Limits, LocalOptions, Result};
+use rdb_engine_api::{Durability, Engine, Error, ErrorKind, History, Limits, LocalOptions, Result};
 
 use super::{Findings, Size};
 
@@ -77,17 +77,18 @@ fn durability() -> impl TypedValueParser<Value = Durability> {
 
 impl EngineArgs {
     /// Refuses what opening the engine would, and flags without effect; notes other settings without effect.
-    pub fn check(&self, limits: &Limits, findings: &mut Findings) {
+    pub fn check(&self, limits: &Limits, history: History, findings: &mut Findings) {
         if !self.engine.is_compiled_in() {
             findings.refuse(not_compiled_in(self.engine));
         }
-        if let Err(error) = self.options(limits).check(self.engine.best_durability()) {
+        if let Err(error) = self.options(limits, history).check(self.engine.best_durability()) {
             findings.refuse(error.with("engine", self.engine.name()));
         }
         if self.engine == EngineName::Mem {
-            for (setting, why) in
-                [("data-dir", "mem stores nothing on disk"), ("cache-size", "mem has no cache")]
-            {
+            let durable =
+                (history == History::Durable).then_some(("watch-history", "mem is gone with the process"));
+            let always = [("data-dir", "mem stores nothing on disk"), ("cache-size", "mem has no cache")];
+            for (setting, why) in always.into_iter().chain(durable) {
                 if findings.is_flag(setting) {
                     let message = format!("--{setting} and --engine mem contradict each other: {why}");
                     findings.refuse(Error::new(ErrorKind::InvalidArgument, message));
@@ -107,11 +108,11 @@ impl EngineArgs {
     ///
     /// # Errors
     /// [`Unsupported`](ErrorKind::Unsupported) where it is not compiled in; what opening it reports.
-    pub fn open(&self, limits: &Limits) -> Result<Arc<dyn Engine>> {
+    pub fn open(&self, limits: &Limits, history: History) -> Result<Arc<dyn Engine>> {
         match self.engine {
-            EngineName::Rocks => open_rocks(self, limits),
-            EngineName::Sled => open_sled(self, limits),
-            EngineName::Mem => open_mem(self, limits),
+            EngineName::Rocks => open_rocks(self, self.options(limits, history)),
+            EngineName::Sled => open_sled(self, self.options(limits, history)),
+            EngineName::Mem => open_mem(self, self.options(limits, history)),
         }
     }
 
@@ -120,34 +121,37 @@ impl EngineArgs {
         (self.engine != EngineName::Mem).then(|| self.data_dir.clone())
     }
 
-    fn options(&self, limits: &Limits) -> LocalOptions {
+    fn options(&self, limits: &Limits, history: History) -> LocalOptions {
         let mut options = LocalOptions::default();
         options.limits = limits.clone();
         options.default_durability = self.default_durability;
+        options.history = history;
         options
     }
 }
 
 #[cfg(feature = "rocks")]
-fn open_rocks(args: &EngineArgs, limits: &Limits) -> Result<Arc<dyn Engine>> {
+fn open_rocks(args: &EngineArgs, options: LocalOptions) -> Result<Arc<dyn Engine>> {
     let mut config = rdb_engine_rocks::RocksConfig::new(&args.data_dir);
-    config.local = args.options(limits);
+    config.local = options;
     config.block_cache_bytes = args.cache_size.0;
     Ok(Arc::new(rdb_engine_rocks::open(&config)?))
 }
 
 #[cfg(feature = "sled")]
-fn open_sled(args: &EngineArgs, limits: &Limits) -> Result<Arc<dyn Engine>> {
+fn open_sled(args: &EngineArgs, options: LocalOptions) -> Result<Arc<dyn Engine>> {
     let mut config = rdb_engine_sled::SledConfig::new(&args.data_dir);
-    config.local = args.options(limits);
+    config.local = options;
     config.cache_bytes = args.cache_size.0 as u64;
     Ok(Arc::new(rdb_engine_sled::open(&config)?))
 }
 
 #[cfg(feature = "mem")]
-fn open_mem(args: &EngineArgs, limits: &Limits) -> Result<Arc<dyn Engine>> {
+fn open_mem(_: &EngineArgs, options: LocalOptions) -> Result<Arc<dyn Engine>> {
     let mut config = rdb_engine_mem::MemConfig::default();
-    config.local = args.options(limits);
+    config.local = options;
+    // Nothing is there afterwards that could be read.
+    config.local.history = History::Memory;
     Ok(Arc::new(rdb_engine_mem::open(&config)?))
 }
 
@@ -161,7 +165,7 @@ use missing as open_sled;
 use missing as open_mem;
 
 #[cfg(not(all(feature = "rocks", feature = "sled", feature = "mem")))]
-fn missing(args: &EngineArgs, _: &Limits) -> Result<Arc<dyn Engine>> {
+fn missing(args: &EngineArgs, _: LocalOptions) -> Result<Arc<dyn Engine>> {
     Err(not_compiled_in(args.engine))
 }
 
@@ -188,7 +192,7 @@ mod tests {
             // An engine starts threads of its runtime.
             let runtime = tokio::runtime::Runtime::new().unwrap();
             let _entered = runtime.enter();
-            let engine = args.open(&Limits::default()).unwrap();
+            let engine = args.open(&Limits::default(), History::Memory).unwrap();
             assert_eq!(engine.info().name, name.name());
             assert_eq!(engine.info().best_durability, name.best_durability());
             assert_eq!(engine.info().default_durability, args.default_durability());

@@ -1,10 +1,10 @@
-use clap::Args;
 use clap::builder::RangedU64ValueParser;
-use rdb_engine_api::Limits;
+use clap::{Args, ValueEnum};
+use rdb_engine_api::{History, Limits};
 
 use super::{Size, Time};
 
-/// What an engine's callers are held to (C14).
+/// What an engine's callers are held to (C14), and where it keeps its history.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Limits of the engine")]
 #[non_exhaustive]
@@ -77,9 +77,22 @@ pub struct LimitArgs {
     #[arg(long, value_name = "TIME", default_value_t = Time(Limits::default().history_age))]
     history_age: Time,
 
+    /// Where these changes are kept
+    #[arg(long, value_name = "WHERE", value_enum, default_value_t = WatchHistory::Memory)]
+    watch_history: WatchHistory,
+
     /// How late a record may be removed whose time to live is over
     #[arg(long, value_name = "TIME", default_value_t = Time(Limits::default().expiry_lag))]
     expiry_lag: Time,
+}
+
+/// Where the history of changes is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum WatchHistory {
+    /// In memory: a restart ends every watch as compacted
+    Memory,
+    /// In the store too: a watch goes on over a restart; every value is written twice
+    Durable,
 }
 
 /// A number above 0.
@@ -110,6 +123,14 @@ impl LimitArgs {
         limits.history_age = self.history_age.0;
         limits.expiry_lag = self.expiry_lag.0;
         limits
+    }
+
+    /// Where the history is kept, as an engine is opened with.
+    pub const fn history(&self) -> History {
+        match self.watch_history {
+            WatchHistory::Memory => History::Memory,
+            WatchHistory::Durable => History::Durable,
+        }
     }
 
     /// The longest message that a node needs for these limits, in bytes.

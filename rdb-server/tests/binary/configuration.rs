@@ -212,7 +212,7 @@ fn a_contradiction_is_told_beside_the_configuration_that_holds_it() {
 fn only_a_flag_contradicts_an_engine_without_files_and_anything_else_is_logged() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
-    let path = file(&directory, "cache-size = '1MiB'");
+    let path = file(&directory, "cache-size = '1MiB'\nwatch-history = 'durable'");
     let mut command = mem();
     command.env("FLAREDB_DATA_DIR", &data).arg("--config").arg(&path);
     let mut node = Running::start(&mut command);
@@ -224,6 +224,7 @@ fn only_a_flag_contradicts_an_engine_without_files_and_anything_else_is_logged()
         error.contains(&format!("cache-size of {}:1 is ignored: mem has no cache", path.display())),
         "{error}"
     );
+    assert!(error.contains(":2 is ignored: mem is gone with the process"), "{error}");
     assert!(!data.exists());
 }
 

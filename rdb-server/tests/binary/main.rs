@@ -5,6 +5,8 @@ mod configuration;
 mod deploy;
 mod descriptors;
 mod harness;
+#[cfg(feature = "sled")]
+mod history;
 mod life;
 mod logs;
 mod pages;

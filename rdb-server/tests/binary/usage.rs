@@ -20,6 +20,11 @@ fn wrong_usage_is_told_and_exits_with_2() {
     for (arguments, told) in [
         (&["--engine", "leveldb"][..], "leveldb"),
         (&["--engine", "mem", "--data-dir", "x"], "--data-dir and --engine mem contradict each other"),
+        (
+            &["--engine", "mem", "--watch-history", "durable"],
+            "--watch-history and --engine mem contradict each other",
+        ),
+        (&["--watch-history", "disk"], "memory, durable"),
         (&["--engine", "mem", "--cache-size", "1GiB"], "--cache-size and --engine mem contradict each other"),
         (&["--engine", "mem", "--listen", "0.0.0.0:0"], "--insecure"),
         (&["--engine", "mem", "--ops-listen", "0.0.0.0:0"], "setting=`ops-listen`"),
