@@ -6,7 +6,8 @@
 //! the SDK's client included. [`EngineExt`] adds the short forms: put, delete, compare-and-swap.
 //!
 //! Whoever *writes* a store over an ordered byte store implements [`Store`], some 200 lines, and wraps
-//! it in [`Local`], which brings conditions, versions, group commit, limits and an orderly close.
+//! it in [`Local`], which brings everything else: conditions, versions, group commit, limits, expiry,
+//! watches, exactly-once writes, writes that wait, restores, and an orderly close.
 //! Whoever has a remote or replicated system implements `Engine` directly. Both prove their work with
 //! the suite of the module `conformance` (feature `conformance`).
 //!

@@ -148,7 +148,8 @@ impl LocalOptions {
     }
 }
 
-/// Turns a [`Store`] into an [`Engine`]: conditions, versions, group commit, limits, and an orderly end.
+/// Turns a [`Store`] into an [`Engine`]: conditions, versions, group commit, limits, every one of the
+/// [`Capabilities`], and an orderly end.
 ///
 /// **Writes** enter a bounded queue. One thread, the committer, takes what waits, judges each batch
 /// against the store and the batches before it in the group, gives versions, makes one
@@ -158,6 +159,13 @@ impl LocalOptions {
 /// **Reads** never wait for the committer. A read that the store can answer from memory stays on the
 /// caller's thread; any other goes to a bounded number of blocking threads. **Scans** own a snapshot on
 /// a blocking thread and feed a bounded channel.
+///
+/// **Expiry** (C15) and **writes that wait** (C20) are the committer's too: it removes what is due in front of
+/// its groups, and judges a waiting write again right behind the commit that touches its condition's key.
+/// **Sessions** (C17): what a write of one came to is remembered in the atomic write of its data.
+///
+/// **Watches** (C16) read a bounded log of commits, each at its own pace; the committer appends to it and waits
+/// for none of them.
 ///
 /// **Versions** go on above all that were ever given, and above the wall clock in microseconds, at each
 /// opening (C5).

@@ -90,8 +90,10 @@ pub struct StoreInfo {
 pub enum Space {
     /// The callers' records.
     Data,
-    /// FlareDB's own rows: some that are few and rewritten by every commit, and, in order of time, one of a
-    /// key's length for each record that expires (C15), written once and soon removed.
+    /// FlareDB's own rows, which can be many: a few that every commit rewrites; in order of time, one of a
+    /// key's length for each record that expires (C15); one for each session, and for what each committed in a
+    /// group (C17), until it is acknowledged; and, where the history is durable, one for each commit that it
+    /// keeps, with its values (C16). All but the first are written once, and removed from the front.
     System,
 }
 

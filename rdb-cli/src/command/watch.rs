@@ -65,7 +65,8 @@ async fn show(client: Client, args: args::Watch, mut changes: Changes, shown: Sh
     watch.after = args.after;
     watch.previous = args.previous;
     watch.progress = args.progress.unwrap_or(Watch::PROGRESS);
-    let View { version, data } = client.subscribe(watch).await.map_err(|error| ended(error, None))?;
+    let View { version, data } =
+        client.subscribe(watch).await.map_err(|error| refused(error, args.after.is_some()))?;
     *shown.lock() = Some(version);
     match args.progress {
         Some(_) => changes.progress(version)?,
@@ -121,6 +122,16 @@ async fn follow(
         if args.limit == Some(commits) {
             return Ok(());
         }
+    }
+}
+
+/// Says, besides why the watch did not begin, how it can.
+fn refused(error: Error, is_after: bool) -> Failure {
+    match error.kind() {
+        ErrorKind::InvalidArgument if is_after => Failure::from(error).note(
+            "--after takes a version that this node has shown; --snapshot begins with the records as they are now",
+        ),
+        _ => ended(error, None),
     }
 }
 

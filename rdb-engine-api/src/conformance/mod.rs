@@ -23,8 +23,8 @@
 //! deadline grows with it.
 //!
 //! # What does not apply
-//! Some cases need something that not every engine has: that data outlives the process, or a directory.
-//! Whether the engine has it is read from what it declares; what remains, a harness lists with reasons
+//! Some cases need something that not every engine has: that data outlives the process, a directory, or a
+//! capability; and some that it lacks one, and then refuses what it did not declare (C18). Whether the engine has it is read from what it declares; what remains, a harness lists with reasons
 //! ([`Harness::skips`]). A case that is left out prints `skip: ` and the reason, and the case
 //! `suite_runs_what_the_engine_declares`, which cannot be left out, prints the whole list past the test
 //! runner's capture and fails where an engine declares something that is then not run.

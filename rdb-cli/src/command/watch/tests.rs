@@ -31,6 +31,17 @@ fn a_watch_that_fell_behind_says_where_to_go_on() {
     assert_eq!(refused.message(), "exhausted: too many watches");
 }
 
+#[test]
+fn a_version_from_beyond_the_present_is_told_with_the_ways_on() {
+    let beyond = || Error::new(ErrorKind::InvalidArgument, "watch begins beyond the present");
+    let failure = refused(beyond(), true);
+    assert_eq!(failure.exit(), Exit::Error);
+    for said in ["invalid_argument: watch begins", "that this node has shown", "--snapshot"] {
+        assert!(failure.message().contains(said), "{said}: {}", failure.message());
+    }
+    assert!(!refused(beyond(), false).message().contains("--after"), "it did not ask for a version");
+}
+
 /// Follows these events, and returns how it ended, what was shown, and up to which version.
 async fn followed(
     line: &str,
