@@ -183,7 +183,7 @@ struct Held {
     history_limit: Option<f64>,
     /// Bytes of an engine in memory.
     in_memory: Option<f64>,
-    /// Rows of sled's that no view needs any more.
+    /// Entries of sled's queue of old versions. The last wait for a commit to come: shown, and not judged.
     garbage: Option<f64>,
 }
 
@@ -203,7 +203,7 @@ impl Held {
     fn is_nothing(&self) -> bool {
         let within = self.history.zip(self.history_limit).is_some_and(|(size, limit)| size <= limit);
         let is_back = self.in_memory.is_none_or(|bytes| bytes <= OWN_BYTES);
-        self.expiring == Some(0.0) && within && is_back && self.garbage.is_none_or(|rows| rows == 0.0)
+        self.expiring == Some(0.0) && within && is_back
     }
 
     fn to_json(&self) -> serde_json::Value {
