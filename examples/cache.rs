@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p rdb-client --example cache -- [ENDPOINT]`; the endpoint is 127.0.0.1:7440 unless given. Writes a
 //! thousand times under `cache/` while the cache follows, and fails unless it then holds what the node does. Stop
-//! and start the node meanwhile if you like.
+//! and start the node meanwhile if you like, if it keeps its data.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;

@@ -1,8 +1,10 @@
 //! A node as a process of its own, which can be killed and started again where it was.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rdb_client::{Error, ErrorKind, Result};
 
@@ -27,14 +29,15 @@ pub(crate) struct Node {
     plan: NodePlan,
     child: Child,
     address: String,
+    ops_address: String,
     kills: usize,
 }
 
 impl Node {
     /// Starts a node at a free port; it serves when this returns.
     pub(crate) fn start(plan: NodePlan) -> Result<Self> {
-        let (child, address) = spawn(&plan, "127.0.0.1:0")?;
-        Ok(Self { plan, child, address, kills: 0 })
+        let (child, address, ops_address) = spawn(&plan, "127.0.0.1:0")?;
+        Ok(Self { plan, child, address, ops_address, kills: 0 })
     }
 
     /// Host and port.
@@ -64,7 +67,7 @@ impl Node {
 
     /// Starts it again, on the same directory and port.
     pub(crate) fn start_again(&mut self) -> Result<()> {
-        (self.child, _) = spawn(&self.plan, &self.address)?;
+        (self.child, _, self.ops_address) = spawn(&self.plan, &self.address)?;
         Ok(())
     }
 
@@ -75,9 +78,34 @@ impl Node {
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1024
     }
 
+    /// Its metrics, as the node serves them.
+    pub(crate) fn metrics(&self) -> Result<Metrics> {
+        let ask = || {
+            let mut stream = TcpStream::connect(&self.ops_address)?;
+            stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+            write!(stream, "GET /metrics HTTP/1.0\r\nhost: {}\r\n\r\n", self.ops_address)?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            Ok(text)
+        };
+        ask().map(Metrics).map_err(broken)
+    }
+
     /// The bytes of its data directory.
     pub(crate) fn disk(&self) -> u64 {
         size_of(&self.plan.directory)
+    }
+}
+
+/// What a node counts, and what stands now.
+#[derive(Debug)]
+pub(crate) struct Metrics(String);
+
+impl Metrics {
+    /// A value without labels; none where the node or its engine has no such metric.
+    pub(crate) fn value(&self, name: &str) -> Option<f64> {
+        let line = self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+        line.trim().parse().ok()
     }
 }
 
@@ -88,7 +116,8 @@ impl Drop for Node {
     }
 }
 
-fn spawn(plan: &NodePlan, listen: &str) -> Result<(Child, String)> {
+/// The process, the address it listens on, and that of its operations.
+fn spawn(plan: &NodePlan, listen: &str) -> Result<(Child, String, String)> {
     let mut command = Command::new(&plan.server);
     command.args(["--engine", &plan.engine, "--listen", listen, "--ops-listen", "127.0.0.1:0"]);
     command.args(["--log", "error"]).args(&plan.flags);
@@ -102,12 +131,15 @@ fn spawn(plan: &NodePlan, listen: &str) -> Result<(Child, String)> {
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|error| cannot("cannot start the node").because(error))?;
-    let mut line = String::new();
+    let (mut line, mut ops) = (String::new(), String::new());
     if let Some(out) = child.stdout.take() {
-        BufReader::new(out).read_line(&mut line).map_err(broken)?;
+        let mut out = BufReader::new(out);
+        out.read_line(&mut line).and_then(|_| out.read_line(&mut ops)).map_err(broken)?;
     }
-    match line.trim_end().strip_prefix("listening on ") {
-        Some(address) => Ok((child, address.to_owned())),
+    let addresses =
+        line.trim_end().strip_prefix("listening on ").zip(ops.trim_end().strip_prefix("operations on "));
+    match addresses {
+        Some((address, ops_address)) => Ok((child, address.to_owned(), ops_address.to_owned())),
         None => {
             let _ = child.kill();
             let status = child.wait().map_err(broken)?;
