@@ -4,8 +4,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{BufMut as _, BytesMut};
-
 use crate::{CommittedBatch, CommittedOp, Limits, Previous, Version};
 
 /// Commits that are compacted at once because of their age, so that a long history does not hold anybody up.
@@ -39,19 +37,8 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Moves the keys to a buffer of their own: those of a batch may be slices of the request's, which must not
-    /// be kept for their sake.
     pub(super) fn new(mut commit: CommittedBatch, at: Duration) -> Self {
         let bytes = bytes_of(&commit);
-        let length = commit.ops.iter().map(|op| op.key.len()).sum();
-        let mut keys = BytesMut::with_capacity(length);
-        for op in &commit.ops {
-            keys.put_slice(op.key.as_bytes());
-        }
-        let mut keys = keys.freeze();
-        for op in &mut commit.ops {
-            op.key = op.key.moved_to(keys.split_to(op.key.len()));
-        }
         commit.ops.shrink_to_fit();
         Self { version: commit.version, bytes, at, commit: Arc::new(commit) }
     }

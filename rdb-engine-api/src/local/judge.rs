@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::expiry::{self, Due};
 use super::row;
@@ -128,12 +128,21 @@ impl<'s, S: Store> GroupView<'s, S> {
 
     /// Makes changes part of the view, as one commit. An error leaves the view as it was.
     pub(super) fn apply(&mut self, version: Version, cause: Cause, changes: Vec<(Key, Op)>) -> Result<()> {
-        let mut bytes = 0;
-        let replaced = changes.iter().map(|(key, _)| self.replaced(key, &mut bytes));
-        let replaced = replaced.collect::<Result<Vec<_>>>()?;
-        self.replaced_bytes += bytes;
+        let mut replaced = Vec::new();
+        if self.looks_back.is_some() || self.is_expiring {
+            let mut bytes = 0;
+            let each = changes.iter().map(|(key, _)| self.replaced(key, &mut bytes));
+            replaced = each.collect::<Result<_>>()?;
+            self.replaced_bytes += bytes;
+        }
+        let mut replaced = replaced.into_iter();
+        // The history has a buffer of its own for the keys: a batch's may be slices of the request's, which must
+        // not be kept for their sake.
+        let mut keys = BytesMut::with_capacity(changes.iter().map(|(key, _)| key.len()).sum());
+        changes.iter().for_each(|(key, _)| keys.put_slice(key.as_bytes()));
+        let mut keys = keys.freeze();
         let mut ops = Vec::with_capacity(changes.len());
-        for ((key, op), replaced) in changes.into_iter().zip(replaced) {
+        for (key, op) in changes {
             let record = match op {
                 Op::Put { value, ttl } => {
                     let mut record = Record::new(value, version);
@@ -143,7 +152,8 @@ impl<'s, S: Store> GroupView<'s, S> {
                 }
                 Op::Delete => None,
             };
-            ops.push(self.change(key, record, replaced));
+            let kept = key.moved_to(keys.split_to(key.len()));
+            ops.push(self.change(key, kept, record, replaced.next().unwrap_or((Previous::NotAsked, None))));
         }
         self.commits.push(CommittedBatch { version, cause, ops });
         self.version = version;
@@ -159,7 +169,7 @@ impl<'s, S: Store> GroupView<'s, S> {
         let Some(record) = self.current(&due.key)?.filter(is_meant) else { return Ok(None) };
         let size = due.key.len() + record.value.len();
         let previous = self.looks_back.map_or(Previous::NotAsked, |_| Previous::Record(record));
-        let op = self.change(due.key, None, (previous, Some(due.expires)));
+        let op = self.change(due.key.clone(), due.key, None, (previous, Some(due.expires)));
         self.commits.push(CommittedBatch { version, cause: Cause::Expiry, ops: vec![op] });
         self.version = version;
         Ok(Some(size))
@@ -173,13 +183,14 @@ impl<'s, S: Store> GroupView<'s, S> {
     fn change(
         &mut self,
         key: Key,
+        kept: Key,
         record: Option<Record>,
         (previous, stored_expiry): (Previous, Option<u64>),
     ) -> CommittedOp {
         let (row, record) = record.map(|record| row::encode(key.as_bytes(), &record)).unzip();
         let changed = Changed { row, record: record.clone(), stored_expiry };
-        self.changed.insert(key.clone(), changed);
-        CommittedOp { key, record, previous }
+        self.changed.insert(key, changed);
+        CommittedOp { key: kept, record, previous }
     }
 
     /// What the store must change to hold this view, and the commits that led to it.
