@@ -120,7 +120,8 @@ impl<'a> Writing<'a> {
         let begun = async {
             loop {
                 let line = self.sessions.line(&self.link, self.share()).await?;
-                if let Some(number) = line.number(self.deadline).await? {
+                // Where another session is opened instead, whoever lost the last place to others has not long to wait.
+                if let Some(number) = line.number(self.share()).await? {
                     return Ok(number);
                 }
             }
