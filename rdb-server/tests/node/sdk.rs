@@ -108,7 +108,7 @@ async fn a_watch_of_a_node_that_came_back_with_greater_limits_delivers_what_fits
     assert_eq!(next_put(&mut events).await, 3 << 20);
     let values = (0..64).map(|number| key(format!("{number}")));
     let batch = values.fold(Batch::new(), |batch, key| batch.put(key, vec![7; 60 << 10]));
-    writer.write(batch, WriteOptions::default()).await.unwrap();
+    let _ = writer.write(batch, WriteOptions::default()).await.unwrap();
     assert_eq!(next_put(&mut events).await, 60 << 10);
     second.shutdown().await.unwrap();
 }
