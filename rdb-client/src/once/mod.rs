@@ -102,7 +102,7 @@ impl Sessions {
     }
 
     fn live(&self) -> Option<Arc<Line>> {
-        self.current.lock().clone().filter(|line| !line.has_ended() && !(self.rolls_over && line.is_full()))
+        self.current.lock().clone().filter(|line| !line.has_ended() && (!self.rolls_over || !line.is_full()))
     }
 
     /// The session that is left to end, which nobody writes in any more.
