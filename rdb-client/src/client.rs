@@ -1,14 +1,16 @@
 use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use parking_lot::RwLock;
 use prost::Message;
 use rdb_engine_api::{
-    Batch, Commit, Engine, EngineInfo, EntryStream, Error, ErrorKind, Key, Metric, Outcome, Record, Result,
-    Scan, Session, SessionOptions, Stamp, View, Watch, WatchStream, WriteOptions,
+    Batch, Commit, Engine, EngineInfo, EntryStream, Error, ErrorKind, Key, Limits, Metric, Outcome, Record,
+    Result, Scan, Session, SessionOptions, Stamp, View, Watch, WatchStream, WriteOptions,
 };
 use rdb_proto::Call;
 use rdb_proto::ScanPart;
@@ -21,6 +23,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use crate::builder::ClientBuilder;
 use crate::call::{Deadline, Tell, attempt, repeat};
 use crate::dialer::Dialer;
+use crate::lanes::{Lane, Lanes};
 use crate::node::{Health, NodeStatus};
 use crate::once::{self, Link, Sessions, Writing};
 use crate::restore::Upload;
@@ -34,7 +37,8 @@ const NO_NODE: &str = "cannot connect: no FlareDB node answers there";
 
 /// A FlareDB node, as an [`Engine`].
 ///
-/// Cloning is cheap; clones share one connection, which is made anew when it breaks. Every request has a
+/// Cloning is cheap; clones share one connection, which is made anew when it breaks, and where they watch or wait,
+/// another for each hundred such requests, so that these keep out no others. Every request has a
 /// deadline ([`ClientBuilder::timeout`], and for a write that waits for its conditions that wait besides).
 /// Reads, and writes that were certainly not applied, are repeated within it ([`RetryPolicy`]). So is a write
 /// that may have been applied, where the node has sessions: it carries a number by which the node applies it
@@ -52,17 +56,20 @@ pub struct Client {
 
 struct Shared {
     /// None once the client is closed.
-    wire: RwLock<Option<Wire>>,
+    lanes: RwLock<Option<Lanes>>,
     closing: CancellationToken,
     /// The writes that `close` has to wait for.
     writes: TaskTracker,
     /// None where writes are sent without numbers.
     sessions: Option<Sessions>,
+    /// For writes that wait for their conditions, which must not hold the window of others.
+    waiting_sessions: Sessions,
     dialer: Arc<Dialer>,
     retry: RetryPolicy,
     info: EngineInfo,
     server_version: String,
-    max_message_bytes: usize,
+    /// As the node said last.
+    max_message_bytes: AtomicUsize,
 }
 
 impl Client {
@@ -90,8 +97,8 @@ impl Client {
         });
         prepared?;
         let reached = dialer.reached().ok_or_else(|| malformed("there is no endpoint"))?;
-        let wire = Wire::new(&settings, &dialer, &reached)?;
-        let mut node = NodeClient::new(wire.clone());
+        let lanes = Lanes::new(settings.clone(), &dialer, reached)?;
+        let mut node = NodeClient::new(lanes.prompt().clone());
         let info = attempt(Call::Read, deadline, Tell::Deadline, v1::InfoRequest {}, |request| async move {
             node.info(request).await
         });
@@ -102,16 +109,17 @@ impl Client {
         let engine = info.engine.ok_or_else(|| malformed("node does not say what it is"))?;
         let engine = EngineInfo::try_from(engine)?;
         let shared = Shared {
-            wire: RwLock::new(Some(wire)),
+            lanes: RwLock::new(Some(lanes)),
             closing: CancellationToken::new(),
             writes: TaskTracker::new(),
             // What the node does not declare is not asked of it.
             sessions: (settings.exactly_once && engine.capabilities.sessions).then(Sessions::default),
+            waiting_sessions: Sessions::rolling_over(),
             dialer,
             retry: settings.retry,
             info: engine,
             server_version: info.server_version,
-            max_message_bytes: usize::try_from(info.max_message_bytes).unwrap_or(usize::MAX),
+            max_message_bytes: AtomicUsize::new(message_bytes(info.max_message_bytes)),
         };
         Ok(Self { shared: Arc::new(shared), timeout: settings.timeout })
     }
@@ -137,9 +145,9 @@ impl Client {
         self.shared.dialer.cluster_id()
     }
 
-    /// The longest message that the node takes and sends, in bytes, as it was when the client connected.
+    /// The longest message that the node takes and sends, in bytes, as it said last.
     pub fn max_message_bytes(&self) -> usize {
-        self.shared.max_message_bytes
+        self.shared.max_message_bytes.load(Ordering::Relaxed)
     }
 
     /// Asks the node how it fares.
@@ -182,18 +190,33 @@ impl Client {
     }
 
     pub(crate) fn wire(&self) -> Result<Wire> {
-        self.shared.wire.read().clone().ok_or_else(closed)
+        self.shared.lanes.read().as_ref().map(|lanes| lanes.prompt().clone()).ok_or_else(closed)
+    }
+
+    /// A connection for a request that waits for what others do.
+    pub(crate) fn lane(&self) -> Result<Lane> {
+        self.shared.lanes.read().as_ref().map_or_else(|| Err(closed()), Lanes::waiting)
+    }
+
+    /// The limits of the node as it is now: it may have come back with others.
+    pub(crate) async fn present_limits(&self, deadline: Deadline) -> Result<Limits> {
+        let mut node = NodeClient::new(self.wire()?);
+        let ask = |request| async move { node.info(request).await };
+        let info = attempt(Call::Read, deadline, Tell::Deadline, v1::InfoRequest {}, ask).await?;
+        self.shared.max_message_bytes.store(message_bytes(info.max_message_bytes), Ordering::Relaxed);
+        let engine = info.engine.ok_or_else(|| malformed("node does not say what it is"))?;
+        Ok(EngineInfo::try_from(engine)?.limits)
     }
 
     pub(crate) fn kv(&self, wire: Wire) -> KvClient<Wire> {
-        let limit = self.shared.max_message_bytes;
+        let limit = self.max_message_bytes();
         KvClient::new(wire).max_decoding_message_size(limit).max_encoding_message_size(limit)
     }
 
     /// What the node would not take is refused before anything is sent, so that a write is certain to have
     /// done nothing.
     pub(crate) fn check_size(&self, message: &impl Message) -> Result<()> {
-        let (bytes, limit) = (message.encoded_len(), self.shared.max_message_bytes);
+        let (bytes, limit) = (message.encoded_len(), self.max_message_bytes());
         if bytes > limit {
             return Err(Error::new(ErrorKind::InvalidArgument, "request is too large")
                 .with("bytes", bytes)
@@ -280,10 +303,15 @@ impl Engine for Client {
     async fn write(&self, batch: Batch, options: WriteOptions) -> Result<Outcome> {
         // Counted before the wire is asked for: `close` takes the wire away, then waits for the count.
         let _counted = self.shared.writes.token();
-        let wire = self.wire()?;
+        let lane = options.wait.map(|_| self.lane()).transpose()?;
+        let wire = lane.as_ref().map_or_else(|| self.wire(), |lane| Ok(lane.wire()))?;
         let waits = Waits::of(&options);
         let deadline = Deadline::after(self.timeout.saturating_add(waits.for_conditions()));
         let numbered = self.shared.sessions.as_ref().filter(|_| options.stamp.is_none());
+        let numbered = numbered.map(|sessions| match lane {
+            Some(_) => &self.shared.waiting_sessions,
+            None => sessions,
+        });
         let mut message = v1::WriteRequest::from((batch, options));
         if numbered.is_some() {
             // The longest there is: each attempt has another.
@@ -305,7 +333,8 @@ impl Engine for Client {
             first = false;
             let message = waits.tell(message.clone());
             Some(async {
-                let mut kv = self.kv(self.wire()?);
+                let prompt = self.wire()?;
+                let mut kv = self.kv(lane.as_ref().map_or(prompt, Lane::wire));
                 let send = |request| async move { kv.write(request).await };
                 attempt(Call::Write, deadline, Tell::Deadline, message, send).await
             })
@@ -375,20 +404,21 @@ impl Engine for Client {
     /// connection go. What is asked of any of them afterwards answers [`Closed`](ErrorKind::Closed). The node
     /// goes on.
     async fn close(&self) -> Result<()> {
-        let wire = self.shared.wire.write().take();
+        let lanes = self.shared.lanes.write().take();
         self.shared.closing.cancel();
         self.shared.writes.close();
         self.shared.writes.wait().await;
-        if let Some((wire, session)) = wire.zip(self.shared.left_to_end()) {
-            once::end(Link::new(self.kv(wire)), session).await;
+        if let Some(lanes) = lanes {
+            let link = Link::new(self.kv(lanes.prompt().clone()));
+            join_all(self.shared.left_to_end().map(|session| once::end(link.clone(), session))).await;
         }
         Ok(())
     }
 }
 
 impl Shared {
-    fn left_to_end(&self) -> Option<NonZeroU64> {
-        self.sessions.as_ref().and_then(Sessions::take)
+    fn left_to_end(&self) -> impl Iterator<Item = NonZeroU64> + '_ {
+        self.sessions.iter().chain([&self.waiting_sessions]).filter_map(Sessions::take)
     }
 }
 
@@ -396,9 +426,12 @@ impl Shared {
 /// sessions than it keeps.
 impl Drop for Shared {
     fn drop(&mut self) {
-        let Some((wire, session)) = self.wire.get_mut().take().zip(self.left_to_end()) else { return };
+        let Some(lanes) = self.lanes.get_mut().take() else { return };
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(once::end(Link::new(KvClient::new(wire)), session));
+            let link = Link::new(KvClient::new(lanes.prompt().clone()));
+            for session in self.left_to_end() {
+                runtime.spawn(once::end(link.clone(), session));
+            }
         }
     }
 }
@@ -412,6 +445,10 @@ impl fmt::Debug for Client {
             .field("closed", &self.shared.closing.is_cancelled())
             .finish()
     }
+}
+
+fn message_bytes(told: u64) -> usize {
+    usize::try_from(told).unwrap_or(usize::MAX)
 }
 
 pub(crate) fn closed() -> Error {

@@ -166,6 +166,7 @@ mod discovery;
 mod endpoint;
 mod flight;
 mod handshake;
+mod lanes;
 mod node;
 mod once;
 mod pd;

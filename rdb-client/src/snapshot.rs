@@ -9,6 +9,7 @@ use rdb_engine_api::{
 };
 
 use crate::Client;
+use crate::call::Deadline;
 use crate::scan::malformed;
 use crate::subscription::Subscription;
 
@@ -115,6 +116,8 @@ impl Snapshot {
     async fn advance(&mut self) -> Result<()> {
         match &mut self.phase {
             Phase::Begin => {
+                // The node may be another since, which sends longer messages.
+                self.client.present_limits(Deadline::after(self.client.timeout())).await?;
                 let view = self.client.scan(Scan::new(self.range.clone())).await?;
                 self.phase = Phase::Scanning(Scanning::new(view));
             }

@@ -2,9 +2,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures::stream;
-use rdb_engine_api::{
-    Engine as _, Error, ErrorKind, Limits, Result, Version, Watch, WatchEvent, WatchStream,
-};
+use rdb_engine_api::{Error, ErrorKind, Limits, Result, Version, Watch, WatchEvent, WatchStream};
 use rdb_proto::kv::v1::{WatchRequest, WatchResponse};
 use rdb_proto::{Call, WatchAssembly, WatchPart, from_status};
 use tokio::time::timeout;
@@ -14,11 +12,13 @@ use tonic::Streaming;
 use crate::Client;
 use crate::call::{Deadline, Tell, attempt, repeat};
 use crate::client::closed;
+use crate::lanes::Lane;
 use crate::scan::malformed;
 
 /// An open watch: what the node sends, checked to be in order and whole (C16).
 pub(crate) struct OpenWatch {
     parts: Streaming<WatchResponse>,
+    _lane: Lane,
     assembly: WatchAssembly,
     ready: VecDeque<WatchEvent>,
     /// The version up to which everything has been delivered.
@@ -32,6 +32,7 @@ impl OpenWatch {
     /// Waits for the beginning, which is `asked` where the watch asked for one.
     pub(crate) async fn begin(
         mut parts: Streaming<WatchResponse>,
+        lane: Lane,
         asked: Option<Version>,
         limits: &Limits,
         patience: Duration,
@@ -44,7 +45,7 @@ impl OpenWatch {
             return Err(malformed("watch begins elsewhere than it was asked to").with("version", version));
         }
         let assembly = WatchAssembly::new(version, limits);
-        Ok(Self { parts, assembly, ready: VecDeque::new(), version, patience, closing })
+        Ok(Self { parts, _lane: lane, assembly, ready: VecDeque::new(), version, patience, closing })
     }
 
     /// The version up to which everything has been delivered.
@@ -100,13 +101,16 @@ impl Client {
 
     async fn watch_by(&self, deadline: Deadline, watch: &Watch) -> Result<OpenWatch> {
         let message = WatchRequest::from(watch.clone());
-        let mut kv = self.kv(self.wire()?);
+        let limits = self.present_limits(deadline).await?;
+        let lane = self.lane()?;
+        let mut kv = self.kv(lane.wire());
         let open = |request| async move { kv.watch(request).await };
         let parts = attempt(Call::Read, deadline, Tell::Nothing, message, open).await?;
         // Nothing for longer than that is not an idle range: its progress would be told.
         let patience = watch.progress.saturating_add(self.timeout());
-        let limits = &self.info().limits;
-        deadline.bound(OpenWatch::begin(parts, watch.after, limits, patience, self.closing().clone())).await
+        deadline
+            .bound(OpenWatch::begin(parts, lane, watch.after, &limits, patience, self.closing().clone()))
+            .await
     }
 }
 

@@ -131,3 +131,35 @@ impl Node {
         self.server.shutdown().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use prost::Message as _;
+    use prost_types::FileDescriptorSet;
+
+    use super::*;
+
+    #[test]
+    fn the_methods_are_those_of_the_services_and_each_streams_as_its_definition_says() {
+        let files = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap().file;
+        let services = [kv_server::SERVICE_NAME, node_server::SERVICE_NAME];
+        let mut defined = BTreeSet::new();
+        for file in &files {
+            for service in &file.service {
+                let service_name = format!("{}.{}", file.package(), service.name());
+                if services.contains(&&*service_name) {
+                    defined.extend(service.method.iter().map(|method| {
+                        let is_upload = method.client_streaming();
+                        (format!("/{service_name}/{}", method.name()), is_upload)
+                    }));
+                }
+            }
+        }
+        let served = METHODS.map(|method| (method.path.to_owned(), method.reception != Reception::Whole));
+        assert_eq!(BTreeSet::from(served), defined);
+        let names: BTreeSet<_> = METHODS.iter().map(|method| method.name).collect();
+        assert_eq!(names.len(), METHODS.len(), "a name is one method's");
+    }
+}

@@ -58,6 +58,12 @@ impl Line {
         self.has_ended.load(Ordering::Acquire)
     }
 
+    /// Whether the window has no room for another number.
+    pub(super) fn is_full(&self) -> bool {
+        self.over(|_| ());
+        self.room.available_permits() == 0
+    }
+
     /// Gives a number once the window has room for it; none where the session has ended.
     pub(super) async fn number(self: &Arc<Self>, deadline: Deadline) -> Result<Option<Number>> {
         self.over(|_| ());

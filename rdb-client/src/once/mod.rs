@@ -69,14 +69,22 @@ pub(crate) const HOLD: Duration = Duration::from_secs(300);
 /// How long the end of a session may take when its client goes: the engine ends it by itself, later.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// The session of a client and its clones: opened when the first write needs it, and anew when it has ended.
+/// A session of a client and its clones: opened when the first write needs it, and anew when it has ended.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
+    /// Whether another is opened where the window is full, rather than to wait for the oldest write.
+    rolls_over: bool,
     current: Mutex<Option<Arc<Line>>>,
     opening: Turnstile,
 }
 
 impl Sessions {
+    /// For writes that wait for their conditions. The oldest of them may wait for as long as it likes, so a full
+    /// window is left to those in it, and their session to end by itself.
+    pub(crate) fn rolling_over() -> Self {
+        Self { rolls_over: true, ..Self::default() }
+    }
+
     /// The session to write in.
     async fn line(&self, link: &Link, deadline: Deadline) -> Result<Arc<Line>> {
         if let Some(line) = self.live() {
@@ -94,7 +102,7 @@ impl Sessions {
     }
 
     fn live(&self) -> Option<Arc<Line>> {
-        self.current.lock().clone().filter(|line| !line.has_ended())
+        self.current.lock().clone().filter(|line| !line.has_ended() && (!self.rolls_over || !line.is_full()))
     }
 
     /// The session that is left to end, which nobody writes in any more.

@@ -120,7 +120,9 @@ impl<'a> Writing<'a> {
         let begun = async {
             loop {
                 let line = self.sessions.line(&self.link, self.share()).await?;
-                if let Some(number) = line.number(self.deadline).await? {
+                // Whoever lost the last place to others tries another session soon.
+                let until = if self.sessions.rolls_over { self.share() } else { self.deadline };
+                if let Some(number) = line.number(until).await? {
                     return Ok(number);
                 }
             }

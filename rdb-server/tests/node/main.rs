@@ -13,6 +13,7 @@ mod operations;
 mod raw;
 mod requests;
 mod scans;
+mod sdk;
 mod sessions;
 mod streams;
 mod tls;
