@@ -189,6 +189,12 @@ fn decode(row: &Bytes) -> Result<Kept> {
     let (last, reserved, time) = match (tag, numbers, rest) {
         (&TAG, [last, reserved, time], []) => (last, reserved, u64::from_be_bytes(*time)),
         (&TIMELESS_TAG, [last, reserved], []) => (last, reserved, 0),
+        // The checksum is right, so it was written as it is (C13).
+        (newer, ..) if *newer > TAG => {
+            return Err(Error::new(ErrorKind::Unsupported, "data was written by a newer version of FlareDB")
+                .with("line_format", newer)
+                .with("known", TAG));
+        }
         _ => return Err(corrupt()),
     };
     let last = Version::new(u64::from_be_bytes(*last)).ok_or_else(corrupt)?;
@@ -391,6 +397,19 @@ mod tests {
             }
         }
         assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");
+    }
+
+    #[test]
+    fn line_of_a_newer_version_is_refused_as_what_it_is() {
+        let clock = ManualClock::new(UNIX_EPOCH);
+        let store = OneRow::default();
+        VersionLine::open(&store, &clock).unwrap();
+        let row = store.row.lock().clone().unwrap();
+        let body = [&[TAG + 1], &row[5..], b"and more"].concat();
+        *store.row.lock() = Some([&checksum(KEY, &body).to_be_bytes()[..], &body].concat().into());
+        let error = VersionLine::open(&store, &clock).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("newer version"), "{error}");
     }
 
     #[test]
