@@ -10,6 +10,9 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 
     /// The time since some fixed instant. It never runs backward.
     fn monotonic(&self) -> Duration;
+
+    /// The longest that somebody who waits for a time of this clock may sleep before looking at it again.
+    fn longest_sleep(&self) -> Duration;
 }
 
 /// The operating system's clocks.
@@ -40,6 +43,11 @@ impl Clock for SystemClock {
 
     fn monotonic(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// Its time passes as that of a sleep does; a minute bounds what nobody has thought of.
+    fn longest_sleep(&self) -> Duration {
+        Duration::from_secs(60)
     }
 }
 
@@ -75,5 +83,10 @@ impl Clock for ManualClock {
 
     fn monotonic(&self) -> Duration {
         self.time.lock().1
+    }
+
+    /// Setting it wakes nobody.
+    fn longest_sleep(&self) -> Duration {
+        Duration::from_millis(100)
     }
 }

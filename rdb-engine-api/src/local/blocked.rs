@@ -242,9 +242,9 @@ impl Blocked {
         Some(waiter)
     }
 
-    /// The monotonic time at which the next one's time is over.
+    /// The monotonic time at which the next one's time is over, or at which to look for the forgotten.
     pub(super) fn wakes_at(&self) -> Option<Duration> {
-        self.ends.first().map(|(until, _)| *until)
+        self.ends.first().map(|(until, _)| (*until).min(self.sweep))
     }
 
     /// Takes the write of a session that waits under a number.

@@ -35,10 +35,6 @@ pub(super) struct Committer<S> {
     pub(super) max_group_bytes: usize,
 }
 
-/// The longest that the committer sleeps while something is to be done at a time. A clock that is set by
-/// hand wakes nobody.
-const LONGEST_SLEEP: Duration = Duration::from_millis(100);
-
 impl<S: Store> Committer<S> {
     /// Commits group after group until the queue is closed and empty, or a commit fails. A group of no writes
     /// removes what is due (C15), ends what was idle, and forgets what is old (C16).
@@ -77,7 +73,7 @@ impl<S: Store> Committer<S> {
         let awaited = [self.sessions.wakes_at(), self.blocked.wakes_at(), self.home.log.wakes_at()];
         let awaited = awaited.into_iter().flatten().min();
         let awaited = awaited.map(|wake| wake.saturating_sub(self.clock.monotonic()));
-        Some(awaited.into_iter().chain(self.pause()).min()?.min(LONGEST_SLEEP))
+        Some(awaited.into_iter().chain(self.pause()).min()?.min(self.clock.longest_sleep()))
     }
 
     /// Judges a group, commits it at once, and answers. The group is what waits, unless the records that
