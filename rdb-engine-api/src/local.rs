@@ -19,6 +19,7 @@ mod registry;
 mod restore;
 mod row;
 mod scanner;
+mod seal;
 mod sessions;
 mod time;
 mod waits;
@@ -45,7 +46,7 @@ use self::line::VersionLine;
 use self::log::Log;
 use self::meter::Meter;
 use self::queue::{Queue, Request, Task, Write};
-use self::sessions::{CALL_BYTES, Call, Sessions, Stamped, whole_millis};
+use self::sessions::{CALL_BYTES, Call, Sessions, Stamped};
 use self::time::EngineTime;
 use crate::{
     Batch, Cached, Capabilities, Clock, Commit, Condition, Durability, Engine, EngineInfo, EntryStream,
@@ -513,7 +514,7 @@ impl<S: Store> Engine for Local<S> {
                 .with("idle_ms", idle.as_millis())
                 .with("limit_ms", limit.as_millis()));
         }
-        let idle = Duration::from_millis(whole_millis(idle));
+        let idle = Duration::from_millis(time::whole_millis(idle));
         self.call(|answer| Call::Open { idle, answer }).await
     }
 

@@ -14,7 +14,7 @@ use tracing::info;
 use super::History as Keeping;
 use super::committer::commit as commit_to;
 use super::history;
-use super::row::checksum;
+use super::seal;
 use super::time::{from_millis, to_millis};
 use crate::{
     Cause, ChangeSet, CommittedBatch, CommittedOp, Durability, Error, ErrorKind, Key, Limits, Previous,
@@ -160,11 +160,10 @@ fn version_of(key: &[u8]) -> Result<Version> {
 }
 
 fn encode_mark(floor: Version) -> Bytes {
-    let mut row = BytesMut::with_capacity(4 + 1 + 8);
-    row.put_u32(0);
+    let mut row = seal::row(1 + 8);
     row.put_u8(TAG);
     row.put_u64(floor.get());
-    sealed(MARK, row)
+    seal::seal(MARK, row)
 }
 
 fn decode_mark(row: &Bytes) -> Result<Version> {
@@ -185,8 +184,7 @@ mod kind {
 /// `kind (1)`, and of a record `version (8) | expiry in milliseconds, if it has one (8) | length (4) | value`.
 /// Integers are big-endian; the checksum covers the row's key too.
 fn encode(key: &[u8], commit: &CommittedBatch) -> Bytes {
-    let mut row = BytesMut::new();
-    row.put_u32(0);
+    let mut row = seal::row(0);
     row.put_u8(TAG);
     row.put_u8(match commit.cause {
         Cause::Write => 0,
@@ -206,7 +204,7 @@ fn encode(key: &[u8], commit: &CommittedBatch) -> Bytes {
             Previous::Record(record) => put_record(&mut row, record),
         }
     }
-    sealed(key, row)
+    seal::seal(key, row)
 }
 
 fn put_record(row: &mut BytesMut, record: &Record) {
@@ -284,18 +282,11 @@ impl Body {
     }
 }
 
-fn sealed(key: &[u8], mut row: BytesMut) -> Bytes {
-    let checksum = checksum(key, &row[4..]);
-    row[..4].copy_from_slice(&checksum.to_be_bytes());
-    row.freeze()
-}
-
 fn opened(key: &[u8], row: &Bytes) -> Result<Body> {
-    let Some((stored, body)) = row.split_first_chunk::<4>() else { return Err(corrupt()) };
-    if u32::from_be_bytes(*stored) != checksum(key, body) || body.first() != Some(&TAG) {
-        return Err(corrupt());
+    match seal::open(key, row) {
+        Some([TAG, ..]) => Ok(Body(row.slice(seal::BYTES + 1..))),
+        _ => Err(corrupt()),
     }
-    Ok(Body(row.slice(5..)))
 }
 
 fn corrupt() -> Error {

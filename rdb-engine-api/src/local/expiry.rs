@@ -17,7 +17,7 @@ use tracing::warn;
 
 use super::committer::Committer;
 use super::judge::GroupView;
-use super::row::checksum;
+use super::seal;
 use super::time::{Reading, to_millis};
 use crate::{Error, ErrorKind, Key, Record, Result, Row, Snapshot as _, Space, Span, Store, Version};
 
@@ -212,11 +212,10 @@ pub(super) fn entry_key(expires: u64, key: &Key) -> Bytes {
 /// The entry of a record, with what is there; none for one that does not expire.
 pub(super) fn entry_of(key: &Key, record: &Record) -> Option<(Bytes, Bytes)> {
     let entry = entry_key(to_millis(record.expires_at?), key);
-    let number = record.version.get().to_be_bytes();
-    let mut value = BytesMut::with_capacity(4 + number.len());
-    value.put_u32(checksum(&entry, &number));
-    value.put_slice(&number);
-    Some((entry, value.freeze()))
+    let mut value = seal::row(8);
+    value.put_u64(record.version.get());
+    let value = seal::seal(&entry, value);
+    Some((entry, value))
 }
 
 fn decode(row: &Row) -> Result<Due> {
@@ -225,9 +224,9 @@ fn decode(row: &Row) -> Result<Due> {
         Error::new(ErrorKind::Corrupt, "stored entry of the expiry index failed validation")
             .with("key", shown)
     };
-    let (sum, number) = row.value.split_first_chunk::<4>().ok_or_else(corrupt)?;
+    let number = seal::open(&row.key, &row.value).ok_or_else(corrupt)?;
     let number: &[u8; 8] = number.try_into().map_err(|_| corrupt())?;
-    if u32::from_be_bytes(*sum) != checksum(&row.key, number) || row.key.len() <= HEADER {
+    if row.key.len() <= HEADER {
         return Err(corrupt());
     }
     let version = Version::new(u64::from_be_bytes(*number)).ok_or_else(corrupt)?;

@@ -9,7 +9,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::expiry::{self, Due};
 use super::row;
-use super::time::{Reading, from_millis, life, to_millis};
+use super::time::{Reading, from_millis, to_millis, whole_millis};
 use crate::{
     Batch, Cause, ChangeSet, CommittedBatch, CommittedOp, Condition, Conflict, ErrorKind, Key, Op, Previous,
     Record, Result, Space, Store, Version,
@@ -147,7 +147,7 @@ impl<'s, S: Store> GroupView<'s, S> {
                 Op::Put { value, ttl } => {
                     let mut record = Record::new(value, version);
                     record.expires_at =
-                        ttl.and_then(|ttl| from_millis(self.now.reached.saturating_add(life(ttl))));
+                        ttl.and_then(|ttl| from_millis(self.now.reached.saturating_add(whole_millis(ttl))));
                     Some(record)
                 }
                 Op::Delete => None,

@@ -15,9 +15,9 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes};
 
-use super::row::checksum;
+use super::seal;
 use super::time::EngineTime;
 use crate::{
     Cached, ChangeSet, Clock, Durability, Error, ErrorKind, Result, Snapshot, Space, Store, Version,
@@ -168,22 +168,16 @@ struct Kept {
 }
 
 fn encode(kept: &Kept) -> Bytes {
-    let mut row = BytesMut::with_capacity(29);
-    row.put_u32(0);
+    let mut row = seal::row(25);
     row.put_u8(TAG);
     row.put_u64(kept.last.get());
     row.put_u64(kept.reserved);
     row.put_u64(kept.time);
-    let checksum = checksum(KEY, &row[4..]);
-    row[..4].copy_from_slice(&checksum.to_be_bytes());
-    row.freeze()
+    seal::seal(KEY, row)
 }
 
 fn decode(row: &Bytes) -> Result<Kept> {
-    let (stored, body) = row.split_first_chunk::<4>().ok_or_else(corrupt)?;
-    if u32::from_be_bytes(*stored) != checksum(KEY, body) {
-        return Err(corrupt());
-    }
+    let body = seal::open(KEY, row).ok_or_else(corrupt)?;
     let (tag, numbers) = body.split_first().ok_or_else(corrupt)?;
     let (numbers, rest) = numbers.as_chunks::<8>();
     let (last, reserved, time) = match (tag, numbers, rest) {
@@ -370,8 +364,7 @@ mod tests {
 
         let row = store.row.lock().clone().unwrap();
         let body = [&[TIMELESS_TAG], &row[5..21]].concat();
-        let older = [&checksum(KEY, &body).to_be_bytes()[..], &body].concat();
-        *store.row.lock() = Some(older.into());
+        *store.row.lock() = Some(seal::sealed(KEY, &body));
         clock.set_wall(UNIX_EPOCH);
         let reopened = VersionLine::open(&store, &clock).unwrap();
         assert_eq!((reopened.time.latest(), reopened.last), (0, line.last));
@@ -406,7 +399,7 @@ mod tests {
         VersionLine::open(&store, &clock).unwrap();
         let row = store.row.lock().clone().unwrap();
         let body = [&[TAG + 1], &row[5..], b"and more"].concat();
-        *store.row.lock() = Some([&checksum(KEY, &body).to_be_bytes()[..], &body].concat().into());
+        *store.row.lock() = Some(seal::sealed(KEY, &body));
         let error = VersionLine::open(&store, &clock).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains("newer version"), "{error}");

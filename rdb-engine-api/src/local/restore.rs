@@ -5,14 +5,14 @@
 //! that moves the line of versions on, after which the restore is there whatever happens. Rows beside the
 //! mark are nobody's: the engine was empty before it, so whoever finds the mark removes all of them.
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes};
 use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 
 use super::committer::{Committer, STOPPED, certain, commit};
 use super::expiry;
 use super::gate::restoring;
-use super::row::checksum;
+use super::seal;
 use crate::{
     ChangeSet, Commit, Durability, Error, ErrorKind, Result, Snapshot as _, Space, Span, Store, Version,
 };
@@ -187,8 +187,7 @@ fn everything() -> Span {
 }
 
 fn mark() -> Bytes {
-    let mut row = BytesMut::with_capacity(5);
-    row.put_u32(checksum(MARK, &[TAG]));
+    let mut row = seal::row(1);
     row.put_u8(TAG);
-    row.freeze()
+    seal::seal(MARK, row)
 }

@@ -4,8 +4,9 @@
 //! The checksum covers the key and all that follows it, so that bytes that a store mangled or mixed up
 //! give [`Corrupt`](ErrorKind::Corrupt) and never a wrong value (C13), whatever the store checks itself.
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes};
 
+use super::seal;
 use super::time::{from_millis, to_millis};
 use crate::{Error, ErrorKind, Record, Result, Version};
 
@@ -13,7 +14,7 @@ use crate::{Error, ErrorKind, Record, Result, Version};
 const PLAIN: u8 = 1;
 /// A record with one.
 const EXPIRING: u8 = 2;
-const HEADER: usize = 4 + 1 + 8;
+const HEADER: usize = seal::BYTES + 1 + 8;
 const EXPIRING_HEADER: usize = HEADER + 8;
 
 /// The row, and the record as it is read from the row: its value a slice of it, its expiry in whole
@@ -21,17 +22,14 @@ const EXPIRING_HEADER: usize = HEADER + 8;
 pub(super) fn encode(key: &[u8], record: &Record) -> (Bytes, Record) {
     let expires = record.expires_at.map(to_millis);
     let header = if expires.is_some() { EXPIRING_HEADER } else { HEADER };
-    let mut row = BytesMut::with_capacity(header + record.value.len());
-    row.put_u32(0);
+    let mut row = seal::row(header - seal::BYTES + record.value.len());
     row.put_u8(if expires.is_some() { EXPIRING } else { PLAIN });
     row.put_u64(record.version.get());
     if let Some(expires) = expires {
         row.put_u64(expires);
     }
     row.put_slice(&record.value);
-    let checksum = checksum(key, &row[4..]);
-    row[..4].copy_from_slice(&checksum.to_be_bytes());
-    let row = row.freeze();
+    let row = seal::seal(key, row);
     let mut kept = Record::new(row.slice(header..), record.version);
     kept.expires_at = expires.and_then(from_millis);
     (row, kept)
@@ -39,10 +37,7 @@ pub(super) fn encode(key: &[u8], record: &Record) -> (Bytes, Record) {
 
 /// The value is a slice of the row: no copy.
 pub(super) fn decode(key: &[u8], row: &Bytes) -> Result<Record> {
-    let Some((stored, body)) = row.split_first_chunk::<4>() else { return Err(corrupt(key)) };
-    if u32::from_be_bytes(*stored) != checksum(key, body) {
-        return Err(corrupt(key));
-    }
+    let Some(body) = seal::open(key, row) else { return Err(corrupt(key)) };
     let Some((&[tag], rest)) = body.split_first_chunk::<1>() else { return Err(corrupt(key)) };
     let Some((number, rest)) = rest.split_first_chunk::<8>() else { return Err(corrupt(key)) };
     let Some(version) = Version::new(u64::from_be_bytes(*number)) else { return Err(corrupt(key)) };
@@ -57,13 +52,6 @@ pub(super) fn decode(key: &[u8], row: &Bytes) -> Result<Record> {
         }
         _ => Err(corrupt(key)),
     }
-}
-
-pub(super) fn checksum(key: &[u8], body: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(key);
-    hasher.update(body);
-    hasher.finalize()
 }
 
 fn corrupt(key: &[u8]) -> Error {
@@ -103,8 +91,8 @@ mod tests {
         let mut body = vec![1];
         body.extend(7u64.to_be_bytes());
         body.extend(b"value");
-        let row = [&checksum(b"key", &body).to_be_bytes()[..], &body].concat();
-        assert_eq!(decode(b"key", &row.into()).unwrap(), plain());
+        let row = seal::sealed(b"key", &body);
+        assert_eq!(decode(b"key", &row).unwrap(), plain());
     }
 
     #[test]

@@ -25,7 +25,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub(super) use self::call::{CALL_BYTES, Call, Stamped};
-pub(super) use self::digest::whole_millis;
 use self::ledger::{Done, Ledger, Slot};
 pub(super) use self::ledger::{Fate, Met};
 use crate::{

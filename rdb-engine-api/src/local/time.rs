@@ -57,8 +57,7 @@ impl EngineTime {
 
 /// An instant in milliseconds since 1970, rounded up: a life does not become shorter by being stored.
 pub(super) fn to_millis(instant: SystemTime) -> u64 {
-    let since = instant.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos().div_ceil(MILLI)).unwrap_or(u64::MAX)
+    whole_millis(instant.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 /// None where the system's time does not reach as far.
@@ -66,9 +65,9 @@ pub(super) fn from_millis(millis: u64) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_millis(millis))
 }
 
-/// How long a record lives, in milliseconds, rounded up.
-pub(super) fn life(ttl: Duration) -> u64 {
-    u64::try_from(ttl.as_nanos().div_ceil(MILLI)).unwrap_or(u64::MAX)
+/// Milliseconds, rounded up, as the wire does it: what lasts for so long still does.
+pub(super) fn whole_millis(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(MILLI)).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -111,7 +110,7 @@ mod tests {
         let time = EngineTime::start(0, &clock);
         clock.advance(Duration::from_micros(1_001));
         assert_eq!(time.now(&clock), Reading { passed: START + 1, reached: START + 2 });
-        assert_eq!(life(Duration::from_micros(1_001)), 2);
+        assert_eq!(whole_millis(Duration::from_micros(1_001)), 2);
         assert_eq!(to_millis(UNIX_EPOCH + Duration::from_micros(1_001)), 2);
         assert_eq!(to_millis(UNIX_EPOCH - Duration::from_secs(1)), 0);
         assert_eq!(to_millis(from_millis(START).unwrap()), START);

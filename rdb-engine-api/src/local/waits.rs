@@ -76,7 +76,7 @@ impl<S: Store> Committer<S> {
     ) -> Option<Pending> {
         self.queue.unpark(waiter.bytes);
         if waiter.is_forgotten() {
-            self.forget(waiter);
+            self.forget(&waiter);
             return None;
         }
         self.judge(view, waiter, now)
@@ -96,11 +96,8 @@ impl<S: Store> Committer<S> {
             Ok(Err(error)) => Kind::Other(Err(error)),
             Err(_) => Kind::Other(Err(Error::new(ErrorKind::Internal, "judging the batch panicked"))),
         };
-        if waiter.has_waited()
-            && matches!(kind, Kind::Other(Err(_)))
-            && let Some(stamped) = &waiter.write.stamped
-        {
-            self.sessions.forget(&stamped.stamp);
+        if waiter.has_waited() && matches!(kind, Kind::Other(Err(_))) {
+            self.forget(&waiter);
         }
         Some(pending(waiter, kind))
     }
@@ -136,8 +133,8 @@ impl<S: Store> Committer<S> {
         Ok(Trial::Over(kind))
     }
 
-    /// Removes a waiter whose callers are gone: the write has not been executed.
-    pub(super) fn forget(&mut self, waiter: Waiter) {
+    /// The write of a waiter has not been executed: if it comes again, it is a first arrival.
+    fn forget(&mut self, waiter: &Waiter) {
         if let Some(stamped) = &waiter.write.stamped {
             self.sessions.forget(&stamped.stamp);
         }
@@ -147,7 +144,7 @@ impl<S: Store> Committer<S> {
     pub(super) fn sweep(&mut self, now: Duration, at_rest: bool) {
         for waiter in self.blocked.take_forgotten(now, at_rest) {
             self.queue.unpark(waiter.bytes);
-            self.forget(waiter);
+            self.forget(&waiter);
         }
     }
 
@@ -162,9 +159,7 @@ impl<S: Store> Committer<S> {
     /// Tells all who wait that nothing was done.
     pub(super) fn cancel_all(&mut self, error: &Error) {
         while let Some(waiter) = self.blocked.take_any() {
-            if let Some(stamped) = &waiter.write.stamped {
-                self.sessions.forget(&stamped.stamp);
-            }
+            self.forget(&waiter);
             self.cancel(waiter, error.clone());
         }
         self.meter.sessions.blocked(0);

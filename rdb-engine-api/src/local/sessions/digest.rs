@@ -1,9 +1,8 @@
 //! What a batch is, in 64 bits: so that a number that is reused for another batch is told of (C17).
 
-use std::time::Duration;
-
 use crc32fast::Hasher;
 
+use crate::local::time::whole_millis;
 use crate::{Batch, Condition, Op};
 
 /// A digest of the conditions and the operations, in order, times to live included: 32 bits of a checksum and
@@ -68,14 +67,10 @@ impl Digest {
     }
 }
 
-/// Rounded up, as the wire does it.
-pub(in crate::local) fn whole_millis(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::time::Duration;
 
     use super::*;
     use crate::{Key, Version};

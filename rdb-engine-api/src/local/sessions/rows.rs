@@ -14,15 +14,15 @@ use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use super::digest::whole_millis;
 use super::ledger::Done;
-use crate::local::row::checksum;
+use crate::local::seal;
+use crate::local::time::whole_millis;
 use crate::{Error, ErrorKind, Result, Span, Version};
 
 const SESSION: u8 = b's';
 const OUTCOMES: u8 = b'o';
 const TAG: u8 = 1;
-const HEADER: usize = 4 + 1 + 8;
+const HEADER: usize = 1 + 8;
 const DONE: usize = 3 * 8;
 
 pub(super) fn session_key(id: NonZeroU64) -> Bytes {
@@ -57,8 +57,7 @@ pub(super) fn encode_outcomes(key: &[u8], acknowledged: u64, done: &[Done]) -> B
 }
 
 fn encode(key: &[u8], number: u64, done: &[Done]) -> Bytes {
-    let mut row = BytesMut::with_capacity(HEADER + done.len() * DONE);
-    row.put_u32(0);
+    let mut row = seal::row(HEADER + done.len() * DONE);
     row.put_u8(TAG);
     row.put_u64(number);
     for Done { sequence, digest, version } in done {
@@ -66,9 +65,7 @@ fn encode(key: &[u8], number: u64, done: &[Done]) -> Bytes {
         row.put_u64(*digest);
         row.put_u64(version.get());
     }
-    let checksum = checksum(key, &row[4..]);
-    row[..4].copy_from_slice(&checksum.to_be_bytes());
-    row.freeze()
+    seal::seal(key, row)
 }
 
 /// The session's id and its idle time.
@@ -98,10 +95,7 @@ pub(super) fn decode_outcomes(key: &[u8], row: &[u8]) -> Result<(NonZeroU64, Ver
 
 fn decode(key: &[u8], row: &[u8]) -> Result<(u64, Vec<Done>)> {
     let parse = || {
-        let (stored, body) = row.split_first_chunk::<4>()?;
-        if u32::from_be_bytes(*stored) != checksum(key, body) || *body.first()? != TAG {
-            return None;
-        }
+        let body = seal::open(key, row).filter(|body| body.first() == Some(&TAG))?;
         let (numbers, rest) = numbers(body)?;
         let (number, done) = numbers.split_first()?;
         if !rest.is_empty() || done.len() % 3 != 0 {
