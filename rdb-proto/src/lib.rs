@@ -28,14 +28,15 @@ pub mod kv {
     /// The package `flaredb.kv.v1`: see the comments in its `.proto` files.
     pub mod v1 {
         pub use crate::generated::kv::{
-            Bound, Bounds, Capabilities, Commit, CompareAndSwapRequest, CompareAndSwapResponse, Condition,
-            Conflict, DeleteRequest, DeleteResponse, Direction, Durability, EndSessionRequest,
-            EndSessionResponse, EngineInfo, Entry, GetManyRequest, GetManyResponse, GetRequest, GetResponse,
-            InfoRequest, InfoResponse, Limits, NodeState, OpenSessionRequest, OpenSessionResponse, Outcome,
-            Projection, Put, PutRequest, PutResponse, Record, RestoreRequest, RestoreResponse,
-            ResumeSessionRequest, ResumeSessionResponse, ScanRequest, ScanResponse, Session, SettleRequest,
-            SettleResponse, Stamp, StatusRequest, StatusResponse, TimeRequest, TimeResponse, WatchRequest,
-            WatchResponse, WriteOptions, WriteRequest, WriteResponse, bound, condition, get_many_response,
+            Answer, Bound, Bounds, Capabilities, Command, Commit, CompareAndSwapRequest,
+            CompareAndSwapResponse, Condition, Conflict, DeleteRequest, DeleteResponse, Direction,
+            Durability, EndSessionRequest, EndSessionResponse, EngineInfo, Entry, GetManyRequest,
+            GetManyResponse, GetRequest, GetResponse, InfoRequest, InfoResponse, Limits, NodeState,
+            OpenSessionRequest, OpenSessionResponse, Outcome, PipelineRequest, PipelineResponse, Projection,
+            Put, PutRequest, PutResponse, Record, RestoreRequest, RestoreResponse, ResumeSessionRequest,
+            ResumeSessionResponse, ScanRequest, ScanResponse, Session, SettleRequest, SettleResponse, Stamp,
+            StatusRequest, StatusResponse, TimeRequest, TimeResponse, WatchRequest, WatchResponse,
+            WriteOptions, WriteRequest, WriteResponse, answer, bound, command, condition, get_many_response,
             kv_client, kv_server, node_client, node_server, outcome, restore_request, scan_request,
             scan_response, watch_request, watch_response, write_request,
         };

@@ -189,6 +189,15 @@ impl<E: Engine + ?Sized> Kv for KvService<E> {
         unary(request, work).await
     }
 
+    type PipelineStream = ReceiverStream<Result<v1::PipelineResponse, Status>>;
+
+    async fn pipeline(
+        &self,
+        _: Request<Streaming<v1::PipelineRequest>>,
+    ) -> Result<Response<Self::PipelineStream>, Status> {
+        Err(Status::unimplemented("being built"))
+    }
+
     type WatchStream = ReceiverStream<Result<v1::WatchResponse, Status>>;
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {

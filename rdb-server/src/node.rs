@@ -15,7 +15,7 @@ use crate::server::{Bound, Server, Services};
 use crate::{EngineMetrics, NodeConfig};
 
 /// The methods of a node.
-const METHODS: [Method; 16] = [
+const METHODS: [Method; 17] = [
     Method::read("/flaredb.kv.v1.Kv/Get", "get"),
     Method::read("/flaredb.kv.v1.Kv/GetMany", "get_many"),
     Method::write("/flaredb.kv.v1.Kv/Put", "put"),
@@ -30,6 +30,7 @@ const METHODS: [Method; 16] = [
     Method::write("/flaredb.kv.v1.Kv/EndSession", "end_session"),
     Method::read("/flaredb.kv.v1.Kv/Settle", "settle"),
     Method::read("/flaredb.kv.v1.Kv/Time", "time"),
+    Method::read("/flaredb.kv.v1.Kv/Pipeline", "pipeline").received(Reception::Dialogue),
     Method::read("/flaredb.kv.v1.Node/Info", "info"),
     Method::read("/flaredb.kv.v1.Node/Status", "status"),
 ];

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each package of this workspace may depend on, of ours, for other than its tests.
-const OURS: [(&str, &[&str]); 11] = [
+const OURS: [(&str, &[&str]); 13] = [
     ("rdb-checker", &[]),
     // For the conformance suite.
     ("rdb-engine-api", &["rdb-checker"]),
@@ -29,19 +29,32 @@ const OURS: [(&str, &[&str]); 11] = [
     // Serves with what a node serves with.
     ("rdb-pd", &["rdb-engine-api", "rdb-proto", "rdb-server"]),
     ("rdb-client", &["rdb-engine-api", "rdb-proto"]),
-    ("rdb-cli", &["rdb-client"]),
+    ("rdb-cli", &["rdb-bench", "rdb-client"]),
+    ("rdb-bench", &["rdb-engine-api"]),
+    // The only place where an engine meets its rivals.
+    (
+        "rdb-bench-compare",
+        &[
+            "rdb-bench",
+            "rdb-client",
+            "rdb-engine-api",
+            "rdb-engine-mem",
+            "rdb-engine-rocks",
+            "rdb-engine-sled",
+        ],
+    ),
     ("flaredb-tests", &[]),
 ];
 
 /// The only packages that may name a library, for other than their tests.
 const INSIDE: [(&str, &[&str]); 8] = [
-    ("rocksdb", &["rdb-engine-rocks"]),
+    ("rocksdb", &["rdb-bench-compare", "rdb-engine-rocks"]),
     ("librocksdb-sys", &[]),
     ("sled", &["rdb-engine-sled"]),
     ("imbl", &["rdb-engine-mem"]),
-    ("tonic", &["rdb-proto", "rdb-server", "rdb-pd", "rdb-client"]),
-    ("tonic-prost", &["rdb-proto", "rdb-server", "rdb-pd", "rdb-client"]),
-    ("prost", &["rdb-proto", "rdb-server", "rdb-pd", "rdb-client"]),
+    ("tonic", &["rdb-proto", "rdb-server", "rdb-pd", "rdb-client", "rdb-bench-compare"]),
+    ("tonic-prost", &["rdb-proto", "rdb-server", "rdb-pd", "rdb-client", "rdb-bench-compare"]),
+    ("prost", &["rdb-proto", "rdb-server", "rdb-pd", "rdb-client", "rdb-bench-compare"]),
     ("prost-types", &["rdb-proto", "rdb-server", "rdb-pd", "rdb-client"]),
 ];
 

@@ -1,0 +1,3 @@
+//! FlareDB measured side by side with RocksDB, Redis and etcd.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Workloads over any FlareDB engine, how they are measured, and how the figures are shown.
