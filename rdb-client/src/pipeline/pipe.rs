@@ -115,9 +115,11 @@ impl Pipe {
     /// this one took nothing along, so that the next would do no better.
     fn ended(self: &Arc<Self>, conduit: &Arc<Conduit>, news: &News) {
         let mut queue = self.queue();
+        // The body ends when it is asked for more.
+        let mut waker = None;
         if queue.is_of(conduit) {
             queue.conduit = None;
-            queue.waker = None;
+            waker = queue.waker.take();
         }
         let departed = conduit.take();
         let may_go_on = conduit.has_carried() && matches!(news, News::Lost(_)) && !self.closing.is_cancelled();
@@ -128,6 +130,9 @@ impl Pipe {
             None => (None, Some(queue.take())),
         };
         drop(queue);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
         if let Some(opening) = opening {
             opening.spawn();
         }

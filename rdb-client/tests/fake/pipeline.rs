@@ -10,13 +10,14 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Response, Status, Streaming};
 
-use super::{Act, Fake, Orders, Service};
+use super::{Act, Fake, Service};
 
 /// What came over pipelines.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     /// How many commands each message had, for each stream that was asked for.
     messages: Mutex<Vec<Vec<usize>>>,
+    open: Arc<()>,
 }
 
 impl Fake {
@@ -24,13 +25,20 @@ impl Fake {
     pub(crate) fn messages(&self) -> Vec<Vec<usize>> {
         self.orders.pipelines.messages.lock().clone()
     }
+
+    /// How many streams the node has open.
+    pub(crate) fn pipelines_open(&self) -> usize {
+        Arc::strong_count(&self.orders.pipelines.open) - 1
+    }
 }
 
-/// Acts at `pipeline` concern the stream: all but `Answer`, and those that break the connection, refuse it.
+/// Acts at `pipeline` concern the stream.
 pub(super) async fn serve(
-    orders: &Arc<Orders>,
+    service: &Service,
     mut requests: Streaming<v1::PipelineRequest>,
 ) -> Result<Response<<Service as Kv>::PipelineStream>, Status> {
+    let service = service.clone();
+    let orders = &service.0;
     let stream = {
         let mut messages = orders.pipelines.messages.lock();
         messages.push(Vec::new());
@@ -46,8 +54,9 @@ pub(super) async fn serve(
         _ => {}
     }
     let (answers, answered) = mpsc::unbounded_channel();
-    let service = Service(Arc::clone(orders));
+    let open = Arc::clone(&orders.pipelines.open);
     tokio::spawn(async move {
+        let _open = open;
         while let Ok(Some(message)) = requests.message().await {
             service.0.pipelines.messages.lock()[stream].push(message.commands.len());
             for command in message.commands {
@@ -68,6 +77,10 @@ pub(super) async fn serve(
 
 impl Service {
     async fn carry_out(&self, command: v1::Command) -> Answer {
+        // Whatever was ordered: the answer is too large for here.
+        if self.0.acts_at.lock().get_mut("elsewhere").and_then(|acts| acts.pop_front()).is_some() {
+            return Answer::Elsewhere(v1::answer::Elsewhere {});
+        }
         let mut metadata = MetadataMap::new();
         metadata.insert("x-request-id", command.request_id.parse().unwrap());
         if let Some(ms) = command.timeout_ms {
