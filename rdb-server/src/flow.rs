@@ -166,7 +166,8 @@ impl Busy {
             return Ok(());
         }
         self.flow.state.metrics.shed(Shed::Requests);
-        Err(Error::new(ErrorKind::Exhausted, "too many dialogues in this connection").with("limit", MAX_DIALOGUES))
+        Err(Error::new(ErrorKind::Exhausted, "too many dialogues in this connection")
+            .with("limit", MAX_DIALOGUES))
     }
 
     pub(crate) const fn flow(&self) -> &Arc<Flow> {

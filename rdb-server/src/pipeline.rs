@@ -89,14 +89,11 @@ pub(crate) fn open<E: Engine + ?Sized>(
             () = past_deadline => Err(admission.cut_off("deadline has passed")),
             result = admission.catch(serving) => result,
         };
-        let end = result.and_then(|(unsent, end)| {
-            admission.finish(&end);
-            Ok((unsent, end))
-        });
-        let (unsent, end) = match end {
+        let (unsent, end) = match result {
             Ok((unsent, end)) => (Some(unsent), end),
             Err(error) => (None, Err(error)),
         };
+        admission.finish(&end);
         let end = end.map_err(|error| admission.fail(error));
         // Before the reader takes the last answers: it may take its time, or never come.
         drop(admission);
@@ -136,5 +133,6 @@ async fn deliver(
 
 /// Why a pipeline ends whose client does not read.
 fn unread(idle: Duration) -> Error {
-    Error::new(ErrorKind::Exhausted, "answers were left unread for too long").with("limit_ms", idle.as_millis())
+    Error::new(ErrorKind::Exhausted, "answers were left unread for too long")
+        .with("limit_ms", idle.as_millis())
 }

@@ -60,7 +60,11 @@ impl<T, F: Future> Slots<T, F> {
     /// Whether a future was woken; the task is, when one is.
     pub(super) fn poll_woken(&mut self, context: &Context<'_>) -> Poll<()> {
         self.woken.task.register(context.waker());
-        if self.turn.is_empty() && self.woken.places.lock().is_empty() { Poll::Pending } else { Poll::Ready(()) }
+        if self.turn.is_empty() && self.woken.places.lock().is_empty() {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
     }
 
     /// Takes over all that were woken until now, for [`next`](Self::next).

@@ -131,14 +131,11 @@ where
         loop {
             self.begin_received();
             if !self.unsent.is_empty() {
-                match sender.try_reserve() {
-                    Ok(room) => {
-                        self.pipelines.answers.inc();
-                        room.send(Ok(self.unsent.next()));
-                        // What is left has to wait until the reader has taken this.
-                    }
-                    Err(_) => {}
+                if let Ok(room) = sender.try_reserve() {
+                    self.pipelines.answers.inc();
+                    room.send(Ok(self.unsent.next()));
                 }
+                // What is left has to wait until the reader has taken that.
                 self.unsent.wait();
             }
             if self.begun.is_empty() && self.received.is_none() {
@@ -202,7 +199,10 @@ where
     /// When something has to be looked at.
     fn due(&self, idle: std::time::Duration) -> Option<Instant> {
         let unread = self.unsent.since().map(|since| since + idle);
-        [self.next_deadline, unread, self.drains.filter(|_| !self.begun.is_empty())].into_iter().flatten().min()
+        [self.next_deadline, unread, self.drains.filter(|_| !self.begun.is_empty())]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether one more command may be begun.

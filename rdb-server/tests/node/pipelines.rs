@@ -94,7 +94,12 @@ async fn quiet(served: &Served) {
 
 fn swap(key: &'static str, condition: v1::condition::Condition) -> v1::CompareAndSwapRequest {
     let v1::PutRequest { key, put, options } = put(key, "swapped");
-    v1::CompareAndSwapRequest { key, condition: Some(v1::Condition { condition: Some(condition) }), put, options }
+    v1::CompareAndSwapRequest {
+        key,
+        condition: Some(v1::Condition { condition: Some(condition) }),
+        put,
+        options,
+    }
 }
 
 /// One request of every kind, with the name of its method; and those that fail.
@@ -403,7 +408,7 @@ async fn a_client_that_leaves_cancels_no_write_that_the_engine_has() {
 #[tokio::test]
 async fn a_client_that_has_said_all_gets_all_answers_and_a_good_end() {
     let mut served = served(|_| {}).await;
-    let mut pipe = Pipe::open(&mut served.kv).await;
+    let pipe = Pipe::open(&mut served.kv).await;
     pipe.say([command(1, Request::Put(put("held", "v"))), command(2, Request::Get(get("k")))]);
     let Pipe { say, hear } = pipe;
     drop(say);
@@ -509,7 +514,7 @@ async fn a_message_that_cannot_be_taken_ends_the_pipeline_once_the_rest_is_answe
 #[tokio::test]
 async fn a_pipeline_on_another_connection_is_another_pipeline() {
     let mut served = served(|_| {}).await;
-    let mut one = Pipe::open(&mut served.kv).await;
+    let one = Pipe::open(&mut served.kv).await;
     let mut two = Pipe::open(&mut KvClient::new(channel(served.node.addr()).await)).await;
     one.say([command(1, Request::Get(get("stuck")))]);
     assert!(matches!(two.ask(Request::Get(get("k"))).await, Answer::Get(_)));
