@@ -79,7 +79,10 @@ fn parts(of: &Measurement) -> [String; 8] {
         settings.rate.map_or_else(String::new, |rate| format!("{}/s", short(rate))),
         format!("values of {}", bytes(settings.value_bytes as u64)),
         format!("{} records", short(settings.records as f64)),
-        settings.distribution.to_string(),
+        match settings.distribution == settings.workload.distribution() {
+            true => String::new(),
+            false => settings.distribution.to_string(),
+        },
         format!("{} outstanding", settings.outstanding),
     ]
 }

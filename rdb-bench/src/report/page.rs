@@ -72,31 +72,40 @@ pub(super) fn html(report: &Report) -> String {
 fn section(page: &mut String, group: &Group<'_>) {
     let _ = writeln!(page, "<section>\n<h2>{}</h2>", escaped(&group.title));
     let of_series: Vec<String> = group.series.iter().map(|series| series.label.clone()).collect();
-    let runs = runs(&group.series);
+    let (callers, runs) = runs(&group.series);
+    let title =
+        |of: &str| callers.as_ref().map_or_else(|| of.to_owned(), |callers| format!("{of}, {callers}"));
     let of_runs: Vec<String> = runs.iter().map(|(label, _)| label.clone()).collect();
     let latencies: Vec<&Latency> = runs.iter().map(|(_, run)| &run.latency).collect();
     let runs: Vec<&Measurement> = runs.into_iter().map(|(_, run)| run).collect();
     page.push_str("<div class=\"plots\">\n");
     figure(page, "Throughput", &of_series, &plot::throughput(&group.series));
-    figure(page, "Latency by percentile", &of_runs, &plot::latency(&latencies));
-    figure(page, "Throughput over time", &of_runs, &plot::over_time(&runs));
+    figure(page, &title("Latency by percentile"), &of_runs, &plot::latency(&latencies));
+    figure(page, &title("Throughput over time"), &of_runs, &plot::over_time(&runs));
     page.push_str("</div>\n</section>\n");
 }
 
-/// The runs of all series; where those are too many for one plot, of each the one with the most callers.
-fn runs<'a>(series: &[Series<'a>]) -> Vec<(String, &'a Measurement)> {
+/// The runs of all series; where those are too many for one plot, of each the one with the most callers. Where
+/// that is one number, it is told apart.
+fn runs<'a>(series: &[Series<'a>]) -> (Option<String>, Vec<(String, &'a Measurement)>) {
     let many = series.iter().map(|series| series.runs.len()).sum::<usize>() > MOST_LINES;
-    let labelled = series.iter().flat_map(|series| {
+    let mut runs: Vec<(String, &Measurement)> = Vec::new();
+    for series in series {
         let first = if many { series.runs.len().saturating_sub(1) } else { 0 };
-        series.runs[first..].iter().map(|run| {
-            let callers = match run.settings.callers {
-                1 => "1 caller".to_owned(),
-                callers => format!("{callers} callers"),
-            };
-            (format!("{}, {callers}", series.label), *run)
-        })
-    });
-    labelled.collect()
+        runs.extend(series.runs[first..].iter().map(|run| (series.label.clone(), *run)));
+    }
+    let callers = |run: &Measurement| match run.settings.callers {
+        1 => "1 caller".to_owned(),
+        callers => format!("{callers} callers"),
+    };
+    let first = runs.first().map(|(_, run)| callers(run));
+    match first {
+        Some(all) if runs.iter().all(|(_, run)| callers(run) == all) => (Some(all), runs),
+        _ => {
+            runs.iter_mut().for_each(|(label, run)| *label = format!("{label}, {}", callers(run)));
+            (None, runs)
+        }
+    }
 }
 
 fn figure(page: &mut String, title: &str, legend: &[String], svg: &str) {

@@ -11,7 +11,7 @@ use crate::{Latency, Measurement};
 
 /// Narrow, so that letters are large enough where a phone shrinks it.
 const SIZE: (u32, u32) = (480, 330);
-const LETTERS: i32 = 14;
+const LETTERS: i32 = 17;
 pub(super) const INK: RGBColor = RGBColor(0x1f, 0x29, 0x33);
 pub(super) const GRID: RGBColor = RGBColor(0xd9, 0xde, 0xe3);
 /// For series, in this order; those beyond begin again.
@@ -42,7 +42,7 @@ pub(super) fn throughput(series: &[Series<'_>]) -> String {
             .iter()
             .flat_map(|series| series.runs.iter().map(|run| (series.label.as_str(), run.per_second)))
             .collect();
-        return draw_in((SIZE.0, 70 + 46 * bars.len() as u32), |area| draw_bars(area, &bars));
+        return draw_in((SIZE.0, 74 + 50 * bars.len() as u32), |area| draw_bars(area, &bars));
     }
     let most = series.iter().flat_map(|series| &series.runs).map(|run| run.per_second).fold(0.0, f64::max);
     // Each number of callers has the same room, as they mostly double.
@@ -163,9 +163,9 @@ fn draw_lines(
     let letters = ("sans-serif", LETTERS).into_font().color(&INK);
     let mut chart = ChartBuilder::on(area)
         .margin_top(10)
-        .margin_right(18)
-        .x_label_area_size(46)
-        .y_label_area_size(68)
+        .margin_right(24)
+        .x_label_area_size(50)
+        .y_label_area_size(74)
         .build_cartesian_2d(x.clone(), y.clone())?;
     chart
         .configure_mesh()
@@ -198,7 +198,7 @@ fn draw_bars(area: &DrawingArea<SVGBackend<'_>, Shift>, bars: &[(&str, f64)]) ->
         .margin_top(4)
         .margin_right(24)
         .margin_left(14)
-        .x_label_area_size(46)
+        .x_label_area_size(50)
         .build_cartesian_2d(x.clone(), count..0.0)?;
     chart
         .configure_mesh()
