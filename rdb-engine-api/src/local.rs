@@ -21,6 +21,7 @@ mod row;
 mod scanner;
 mod seal;
 mod sessions;
+mod striped;
 mod time;
 mod waits;
 mod watcher;
@@ -342,9 +343,8 @@ impl<S: Store> Local<S> {
         task.await.map_err(|error| lost(&error))?
     }
 
-    /// Reads the keys that the committer will need, if they may be cold, so that it finds them warm and
-    /// nobody else's write waits for this one's disk.
-    async fn warm_up(&self, batch: &Batch) -> Result<()> {
+    /// The keys that the committer will need and that may be cold.
+    fn cold_keys(&self, batch: &Batch) -> Result<Vec<Key>> {
         let conditions = batch.conditions().iter().map(|(key, _)| key);
         // A put has to know what it replaces where that may have an entry in the expiry index, and where
         // somebody watches it.
@@ -356,9 +356,11 @@ impl<S: Store> Local<S> {
                 cold.push(key.clone());
             }
         }
-        if cold.is_empty() {
-            return Ok(());
-        }
+        Ok(cold)
+    }
+
+    /// Reads keys, so that the committer finds them warm and nobody else's write waits for this one's disk.
+    async fn warm_up(&self, cold: Vec<Key>) -> Result<()> {
         self.read_blocking(move |home| {
             for key in &cold {
                 home.get(key)?;
@@ -435,12 +437,13 @@ impl<S: Store> Engine for Local<S> {
     async fn get(&self, key: &Key) -> Result<Option<Record>> {
         let row = match self.get_cached(key)? {
             Cached::Hit(row) => row,
+            // Boxed: the future of every read would be as large as that of one that has to wait.
             Cached::Miss => {
                 let key = key.clone();
-                self.read_blocking(move |home| home.get(&key)).await?
+                Box::pin(self.read_blocking(move |home| home.get(&key))).await?
             }
         };
-        row.map(|row| row::decode(key.as_bytes(), &row)).transpose()
+        row.map(|row| row::decode(key.as_bytes(), row)).transpose()
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<View<Vec<Option<Record>>>> {
@@ -454,7 +457,7 @@ impl<S: Store> Engine for Local<S> {
                 let row = snapshot.get(Space::Data, key.as_bytes())?;
                 bytes += row.as_ref().map_or(0, Bytes::len);
                 check_limit("records are too large to be read at once", bytes, limit)?;
-                row.map(|row| row::decode(key.as_bytes(), &row)).transpose()
+                row.map(|row| row::decode(key.as_bytes(), row)).transpose()
             };
             Ok(View { version, data: keys.iter().map(read).collect::<Result<_>>()? })
         })
@@ -478,7 +481,11 @@ impl<S: Store> Engine for Local<S> {
         // A time beyond the clock's end never comes.
         let not_after = options.timeout.and_then(|timeout| self.clock.monotonic().checked_add(timeout));
         let until = options.wait.map(|wait| self.clock.monotonic().saturating_add(wait));
-        self.warm_up(&batch).await?;
+        let cold = self.cold_keys(&batch)?;
+        if !cold.is_empty() {
+            // Boxed: the future of every write would be as large as that of one that has to wait.
+            Box::pin(self.warm_up(cold)).await?;
+        }
         let (answer, answered) = oneshot::channel();
         let bytes = batch.size_bytes();
         let stamped = options.stamp.map(|stamp| Stamped::new(stamp, &batch));

@@ -174,7 +174,7 @@ pub struct Change {
     pub space: Space,
     /// The key. It may be a slice of a larger buffer: a store that keeps rows in memory copies it.
     pub key: Bytes,
-    /// The bytes to store, in a buffer of their own; none to remove the row.
+    /// The bytes to store, in a buffer that holds no more than them and the key; none to remove the row.
     pub value: Option<Bytes>,
 }
 

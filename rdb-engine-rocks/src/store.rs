@@ -22,6 +22,8 @@ const NAME: &str = "rocks";
 const FORMAT: u32 = 1;
 /// The column family of FlareDB's own rows. The callers' records are in the default one.
 const SYSTEM: &str = "system";
+/// The most that a row takes in a batch beyond its bytes, near enough: its kind, its column family, two lengths.
+const BATCH_OVERHEAD: usize = 12;
 /// About what a row takes in a write buffer beyond its bytes in a batch.
 const BUFFER_OVERHEAD: usize = 64;
 
@@ -241,7 +243,10 @@ impl Store for RocksStore {
     }
 
     fn snapshot(&self) -> Result<RocksSnapshot<'_>> {
-        Ok(RocksSnapshot { store: self, snapshot: self.db.snapshot() })
+        let snapshot = self.db.snapshot();
+        let mut read = read_options();
+        read.set_snapshot(&snapshot);
+        Ok(RocksSnapshot { store: self, read, snapshot })
     }
 
     fn commit(&self, changes: ChangeSet, durability: Durability) -> Result<Durability> {
@@ -252,7 +257,10 @@ impl Store for RocksStore {
 
 impl RocksStore {
     fn write(&self, changes: ChangeSet, durability: Durability) -> Result<Durability> {
-        let mut batch = WriteBatch::default();
+        let bytes =
+            changes.iter().map(|change| change.key.len() + change.value.as_ref().map_or(0, Bytes::len));
+        let bytes = bytes.sum::<usize>() + changes.len() * BATCH_OVERHEAD;
+        let mut batch = WriteBatch::with_capacity_bytes(bytes);
         for change in &changes {
             match (change.space, &change.value) {
                 (Space::Data, Some(value)) => batch.put(&change.key, value),
@@ -284,6 +292,8 @@ impl Drop for RocksStore {
 /// were overwritten or removed since keep their place on the disk.
 pub struct RocksSnapshot<'a> {
     store: &'a RocksStore,
+    /// Of this sequence number. Built once: each is an allocation.
+    read: ReadOptions,
     snapshot: rocksdb::Snapshot<'a>,
 }
 
@@ -297,11 +307,7 @@ impl fmt::Debug for RocksSnapshot<'_> {
 
 impl Snapshot for RocksSnapshot<'_> {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>> {
-        let read = match space {
-            Space::Data => self.snapshot.get_pinned_opt(key, read_options()),
-            Space::System => self.snapshot.get_pinned_cf_opt(self.store.system()?, key, read_options()),
-        };
-        copied(read).map_err(|error| failed("cannot read a row", error))
+        copied(self.store.read(space, key, &self.read)?).map_err(|error| failed("cannot read a row", error))
     }
 
     fn scan(&self, space: Space, span: &Span, reverse: bool) -> Result<Rows<'_>> {

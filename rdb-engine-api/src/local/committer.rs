@@ -11,6 +11,7 @@ use tracing::{error, warn};
 use super::Home;
 use super::blocked::Blocked;
 use super::expiry::Expiry;
+use super::history::Kept;
 use super::judge::{GroupView, Verdict};
 use super::line::VersionLine;
 use super::meter::Meter;
@@ -138,34 +139,34 @@ impl<S: Store> Committer<S> {
         let level = levels.max().or(tidies.then_some(Durability::Volatile));
         let committed = match level {
             Some(level) => self.commit_view(view, level),
-            None => {
-                home.log.append(Vec::new());
-                Ok(())
-            }
+            None => Ok(home.log.append(Vec::new())),
         };
         self.meter.sessions.opened(self.sessions.count());
         self.meter.sessions.blocked(self.blocked.count());
-        let reached = committed.as_ref().map(|()| self.line.durability);
+        let reached = committed.as_ref().map(|_| self.line.durability);
         for judged in pending {
             judged.answer(reached, &self.meter.writes);
         }
         home.log.notify();
-        committed
+        // What the history has forgotten is dropped last: its callers have their answers.
+        committed.map(drop)
     }
 
-    /// Commits what a group has come to, and adds it to the history.
-    fn commit_view(&mut self, view: GroupView<'_, S>, level: Durability) -> Result<()> {
+    /// Commits what a group has come to, and adds it to the history. Returns what that has forgotten for it.
+    fn commit_view(&mut self, view: GroupView<'_, S>, level: Durability) -> Result<Vec<Kept>> {
         let home = Arc::clone(&self.home);
         let version = view.version();
         let (mut changes, commits) = view.into_changes();
         let commits = home.log.prepare(commits, &mut changes);
         let committed = self.commit(changes, version, level);
         // Before the answers: whoever has one finds the commit in the history, or that the engine has stopped.
-        match &committed {
-            Ok(()) => home.log.append(commits),
-            Err(_) => home.log.end(),
+        match committed {
+            Ok(()) => Ok(home.log.append(commits)),
+            Err(error) => {
+                home.log.end();
+                Err(error)
+            }
         }
-        committed
     }
 
     pub(super) fn judge_batch(&mut self, view: &mut GroupView<'_, S>, batch: Batch) -> Result<Kind> {

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::queue::Queue;
 use super::restore::{Job, Part};
-use super::{check_limit, expiry, row};
+use super::row::{self, Encoded};
+use super::{check_limit, expiry};
 use crate::{ChangeSet, Commit, Entry, EntryStream, Error, ErrorKind, Limits, Result, Space, Version, View};
 
 /// Rows of one commit, however short they are.
@@ -124,14 +125,14 @@ impl Intake {
         if record.version > self.version {
             return Err(refused("record to restore is newer than its view").with("view", self.version));
         }
-        let (row, record) = row::encode(key.as_bytes(), &record);
+        // With a key of its own: this one may be a slice of a message, all of which the part would keep. A part of
+        // 4,096 short records must not hold as many long messages (C14).
+        let Encoded { key, row, record } = row::encode(&key, &record);
         if let Some((entry, value)) = expiry::entry_of(&key, &record) {
             self.part_bytes += entry.len() + value.len();
             self.part.push(Space::System, entry, Some(value));
         }
-        // The key may be a slice of a message, all of which the part would keep: a part of 4,096 short records
-        // must not hold as many long messages (C14).
-        let key = Bytes::copy_from_slice(key.as_bytes());
+        let key = key.into_bytes();
         self.part_bytes += key.len() + row.len();
         self.last = key.clone();
         self.part.push(Space::Data, key, Some(row));

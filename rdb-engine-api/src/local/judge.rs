@@ -5,10 +5,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::expiry::{self, Due};
-use super::row;
+use super::row::{self, Encoded};
 use super::time::{Reading, from_millis, to_millis, whole_millis};
 use crate::{
     Batch, Cause, ChangeSet, CommittedBatch, CommittedOp, Condition, Conflict, ErrorKind, Key, Op, Previous,
@@ -100,13 +100,23 @@ impl<'s, S: Store> GroupView<'s, S> {
         if let Some(conflict) = self.conflict(&batch)? {
             return Ok(Verdict::Conflict(conflict));
         }
-        let mut changes: Vec<(Key, Op)> = Vec::with_capacity(batch.ops().len());
-        for (key, op) in last_of_each_key(batch) {
-            if op != Op::Delete || self.current(&key)?.is_some() {
-                changes.push((key, op));
-            }
+        let mut changes = last_of_each_key(batch);
+        let mut failure = None;
+        changes.retain(|(key, op)| match op {
+            Op::Delete if failure.is_none() => match self.current(key) {
+                Ok(current) => current.is_some(),
+                Err(error) => {
+                    failure = Some(error);
+                    false
+                }
+            },
+            _ => true,
+        });
+        match failure {
+            Some(error) => Err(error),
+            None if changes.is_empty() => Ok(Verdict::Unchanged),
+            None => Ok(Verdict::Change(changes)),
         }
-        Ok(if changes.is_empty() { Verdict::Unchanged } else { Verdict::Change(changes) })
     }
 
     /// The first condition that does not hold.
@@ -136,11 +146,6 @@ impl<'s, S: Store> GroupView<'s, S> {
             self.replaced_bytes += bytes;
         }
         let mut replaced = replaced.into_iter();
-        // The history has a buffer of its own for the keys: a batch's may be slices of the request's, which must
-        // not be kept for their sake.
-        let mut keys = BytesMut::with_capacity(changes.iter().map(|(key, _)| key.len()).sum());
-        changes.iter().for_each(|(key, _)| keys.put_slice(key.as_bytes()));
-        let mut keys = keys.freeze();
         let mut ops = Vec::with_capacity(changes.len());
         for (key, op) in changes {
             let record = match op {
@@ -152,8 +157,7 @@ impl<'s, S: Store> GroupView<'s, S> {
                 }
                 Op::Delete => None,
             };
-            let kept = key.moved_to(keys.split_to(key.len()));
-            ops.push(self.change(key, kept, record, replaced.next().unwrap_or((Previous::NotAsked, None))));
+            ops.push(self.change(key, record, replaced.next().unwrap_or((Previous::NotAsked, None))));
         }
         self.commits.push(CommittedBatch { version, cause, ops });
         self.version = version;
@@ -169,7 +173,7 @@ impl<'s, S: Store> GroupView<'s, S> {
         let Some(record) = self.current(&due.key)?.filter(is_meant) else { return Ok(None) };
         let size = due.key.len() + record.value.len();
         let previous = self.looks_back.map_or(Previous::NotAsked, |_| Previous::Record(record));
-        let op = self.change(due.key.clone(), due.key, None, (previous, Some(due.expires)));
+        let op = self.change(due.key, None, (previous, Some(due.expires)));
         self.commits.push(CommittedBatch { version, cause: Cause::Expiry, ops: vec![op] });
         self.version = version;
         Ok(Some(size))
@@ -183,11 +187,18 @@ impl<'s, S: Store> GroupView<'s, S> {
     fn change(
         &mut self,
         key: Key,
-        kept: Key,
         record: Option<Record>,
         (previous, stored_expiry): (Previous, Option<u64>),
     ) -> CommittedOp {
-        let (row, record) = record.map(|record| row::encode(key.as_bytes(), &record)).unzip();
+        // The history has a key of its own: the batch's may be a slice of the request, which must not be kept
+        // for its sake.
+        let (kept, row, record) = match record {
+            Some(record) => {
+                let Encoded { key: kept, row, record } = row::encode(&key, &record);
+                (kept, Some(row), Some(record))
+            }
+            None => (key.moved_to(Bytes::copy_from_slice(key.as_bytes())), None, None),
+        };
         let changed = Changed { row, record: record.clone(), stored_expiry };
         self.changed.insert(key, changed);
         CommittedOp { key: kept, record, previous }
@@ -269,7 +280,7 @@ impl<'s, S: Store> GroupView<'s, S> {
             return Ok(changed.record.clone());
         }
         let row = self.store.get(Space::Data, key.as_bytes())?;
-        row.map(|row| row::decode(key.as_bytes(), &row)).transpose()
+        row.map(|row| row::decode(key.as_bytes(), row)).transpose()
     }
 }
 

@@ -172,8 +172,10 @@ impl Log {
         }
     }
 
-    /// Appends the commits of a group, which is over with that.
-    pub(super) fn append(&self, commits: Vec<Kept>) {
+    /// Appends the commits of a group, which is over with that. Returns what the history has forgotten for it, to
+    /// be dropped by whoever keeps nobody waiting: that takes longer than the appending.
+    #[must_use]
+    pub(super) fn append(&self, commits: Vec<Kept>) -> Vec<Kept> {
         let now = self.clock.monotonic();
         let mut state = self.state.write();
         state.group = None;
@@ -185,8 +187,8 @@ impl Log {
         }
         let compacted = state.compact(now);
         drop(state);
-        drop(compacted);
         self.appended.notify_waiters();
+        compacted
     }
 
     /// Lets watchers learn of what was appended.

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::histogram::Histogram;
+use super::striped::Striped;
 use super::{BLOCKING_READS, Local};
 use crate::{Durability, ErrorKind, Metric, MetricUnit, MetricValue, Outcome, Result, Store, Version};
 
@@ -35,7 +36,7 @@ pub(super) struct Meter {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(super) struct ReadMeter {
-    pub(super) cache_hits: Counter,
+    pub(super) cache_hits: Striped,
     pub(super) cache_misses: Counter,
     pub(super) blocking: Counter,
     pub(super) refused: Counter,

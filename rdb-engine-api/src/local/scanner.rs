@@ -110,7 +110,7 @@ impl Scanner {
     }
 
     fn entry(&self, row: Row) -> Result<Entry> {
-        let record = row::decode(&row.key, &row.value)?;
+        let record = row::decode(&row.key, row.value)?;
         let key = Key::new(row.key)
             .map_err(|error| Error::new(ErrorKind::Corrupt, "stored key failed validation").because(error))?;
         let record = (self.scan.projection == Projection::Records).then_some(record);

@@ -17,9 +17,14 @@ pub(super) fn row(body: usize) -> BytesMut {
 
 /// The row with its checksum.
 pub(super) fn seal(key: &[u8], mut row: BytesMut) -> Bytes {
+    seal_in_place(key, &mut row);
+    row.freeze()
+}
+
+/// Gives a row its checksum.
+pub(super) fn seal_in_place(key: &[u8], row: &mut [u8]) {
     let checksum = checksum(key, &row[BYTES..]);
     row[..BYTES].copy_from_slice(&checksum.to_be_bytes());
-    row.freeze()
 }
 
 /// The body of a row; none where it is not what was sealed under this key.
