@@ -69,6 +69,8 @@ struct Received {
 pub(super) struct Stream<'a, E: ?Sized, M, F> {
     handlers: &'a Handlers<E>,
     make: M,
+    /// The stream's own.
+    admission: &'a Admission,
     state: &'a Arc<State>,
     places: Places,
     pipelines: &'a Pipelines,
@@ -94,7 +96,7 @@ where
     pub(super) fn new(
         handlers: &'a Handlers<E>,
         make: M,
-        state: &'a Arc<State>,
+        admission: &'a Admission,
         places: Places,
         pipelines: &'a Pipelines,
         flow: Arc<Flow>,
@@ -102,7 +104,8 @@ where
         Self {
             handlers,
             make,
-            state,
+            admission,
+            state: admission.state(),
             places,
             pipelines,
             received: None,
@@ -224,7 +227,9 @@ where
             }
             return;
         }
-        let (bytes, now) = (message.encoded_len(), Instant::now());
+        let now = Instant::now();
+        // The stream holds what it has received until it is asked for more.
+        let bytes = self.admission.held_bytes();
         self.received = Some(Received { commands: message.commands.into_iter(), at: now, bytes });
         self.begin_received(now);
     }
