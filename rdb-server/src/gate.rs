@@ -260,6 +260,11 @@ impl Admission {
         Ok(())
     }
 
+    /// The bytes of the request that it has room for.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held_bytes.load(Ordering::Relaxed)
+    }
+
     /// Gives room back before the request ends.
     pub(crate) fn let_go(&self, bytes: usize) {
         self.held_bytes.fetch_sub(bytes, Ordering::Relaxed);

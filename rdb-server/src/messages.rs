@@ -53,7 +53,8 @@ impl<Q> Stream for Messages<Q> {
 
 /// The body of a request with many messages, on its way to its service. It is read no faster than the service
 /// takes messages, holds each to the limit, and takes room for the bytes of those that are not taken yet. An upload
-/// whose client leaves its service without the next message for too long ends.
+/// whose client leaves its service without the next message for too long ends, and so does a dialogue in the middle of
+/// a message.
 #[derive(Debug)]
 pub(crate) struct Passing {
     body: Incoming,
@@ -87,14 +88,15 @@ impl Passing {
         Ok(())
     }
 
-    /// Whether the service waits for too long. A dialogue may rest for as long as its client likes.
+    /// Whether the service waits for too long. A dialogue may rest for as long as its client likes, but not in the
+    /// middle of a message, whose bytes take room.
     fn poll_left_waiting(&mut self, context: &mut Context<'_>) -> Poll<Error> {
-        if self.admission.method().reception != Reception::Upload {
+        if self.admission.method().reception != Reception::Upload && self.message.received == 0 {
             return Poll::Pending;
         }
         let limit = self.admission.state().config.stall_timeout;
         ready!(self.waiting.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(context));
-        let error = Error::new(ErrorKind::Unavailable, "next message of the upload did not come in time");
+        let error = Error::new(ErrorKind::Unavailable, "next message did not come in time");
         Poll::Ready(error.with("limit_ms", limit.as_millis()))
     }
 }

@@ -80,7 +80,7 @@ pub(crate) fn open<E: Engine + ?Sized>(
             }
         };
         let serving = async {
-            let stream = Stream::new(&handlers, supervised, admission.state(), places, &pipelines, flow);
+            let stream = Stream::new(&handlers, supervised, &admission, places, &pipelines, flow);
             stream.serve(messages, &sender).await
         };
         let result = tokio::select! {

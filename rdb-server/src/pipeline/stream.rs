@@ -69,6 +69,8 @@ struct Received {
 pub(super) struct Stream<'a, E: ?Sized, M, F> {
     handlers: &'a Handlers<E>,
     make: M,
+    /// The stream's own.
+    admission: &'a Admission,
     state: &'a Arc<State>,
     places: Places,
     pipelines: &'a Pipelines,
@@ -79,8 +81,10 @@ pub(super) struct Stream<'a, E: ?Sized, M, F> {
     unsent: Unsent,
     /// No command's deadline is sooner.
     next_deadline: Option<Instant>,
-    /// Set while the node drains: when writes that wait are cut off.
-    drains: Option<Instant>,
+    /// Whether the node drains: what comes now is refused.
+    drains: bool,
+    /// When writes that wait for others are cut off, where the node drains and they have not been.
+    patience: Option<Instant>,
 }
 
 impl<'a, E, M, F> Stream<'a, E, M, F>
@@ -92,7 +96,7 @@ where
     pub(super) fn new(
         handlers: &'a Handlers<E>,
         make: M,
-        state: &'a Arc<State>,
+        admission: &'a Admission,
         places: Places,
         pipelines: &'a Pipelines,
         flow: Arc<Flow>,
@@ -100,7 +104,8 @@ where
         Self {
             handlers,
             make,
-            state,
+            admission,
+            state: admission.state(),
             places,
             pipelines,
             received: None,
@@ -108,7 +113,8 @@ where
             bytes: 0,
             unsent: Unsent::new(flow),
             next_deadline: None,
-            drains: None,
+            drains: false,
+            patience: None,
         }
     }
 
@@ -127,9 +133,11 @@ where
             (pin!(self.state.draining.cancelled()), pin!(self.state.ending.cancelled()));
         let mut alarm = pin!(sleep_until(Instant::now()));
         let mut alarm_at = None;
-        let mut end = None;
+        let (mut end, mut has_ended) = (None, false);
         loop {
-            self.begin_received();
+            if self.received.is_some() {
+                self.begin_received(Instant::now());
+            }
             if !self.unsent.is_empty() {
                 if let Ok(room) = sender.try_reserve() {
                     self.pipelines.answers.inc();
@@ -139,7 +147,7 @@ where
                 self.unsent.wait();
             }
             if self.begun.is_empty() && self.received.is_none() {
-                if self.drains.is_some() && end.is_none() {
+                if self.drains && end.is_none() {
                     match messages.next().now_or_never() {
                         Some(Ok(Some(message))) => {
                             self.receive(message);
@@ -162,12 +170,14 @@ where
             let reads = end.is_none() && self.received.is_none() && self.has_room();
             tokio::select! {
                 biased;
-                () = &mut ending, if end.is_none() => {
+                () = &mut ending, if !has_ended => {
+                    has_ended = true;
                     self.cut_off_all();
-                    end = Some(Err(shutting_down()));
+                    end.get_or_insert_with(|| Err(shutting_down()));
                 }
-                () = &mut draining, if self.drains.is_none() => {
-                    self.drains = Some(Instant::now() + self.state.config.drain_timeout / 10);
+                () = &mut draining, if !self.drains => {
+                    self.drains = true;
+                    self.patience = Some(Instant::now() + self.state.config.drain_timeout / 10);
                 }
                 () = poll_fn(|context| self.begun.poll_woken(context)) => {
                     self.begun.take_turn();
@@ -199,10 +209,7 @@ where
     /// When something has to be looked at.
     fn due(&self, idle: std::time::Duration) -> Option<Instant> {
         let unread = self.unsent.since().map(|since| since + idle);
-        [self.next_deadline, unread, self.drains.filter(|_| !self.begun.is_empty())]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.next_deadline, unread, self.patience].into_iter().flatten().min()
     }
 
     /// Whether one more command may be begun.
@@ -214,28 +221,24 @@ where
     fn receive(&mut self, message: v1::PipelineRequest) {
         self.pipelines.messages.inc();
         self.pipelines.commands.inc_by(message.commands.len() as u64);
-        if self.drains.is_some() {
+        if self.drains {
             for command in message.commands {
                 self.refuse(command);
             }
             return;
         }
-        let bytes = message.encoded_len();
-        self.received = Some(Received { commands: message.commands.into_iter(), at: Instant::now(), bytes });
-        self.begin_received();
+        let now = Instant::now();
+        // The stream holds what it has received until it is asked for more.
+        let bytes = self.admission.held_bytes();
+        self.received = Some(Received { commands: message.commands.into_iter(), at: now, bytes });
+        self.begin_received(now);
     }
 
     /// Begins what was received, as much as there is room for.
-    fn begin_received(&mut self) {
+    fn begin_received(&mut self, now: Instant) {
         let Some(mut received) = self.received.take() else { return };
-        let mut now = received.at;
-        let mut begun = 0;
         while self.has_room() {
             let Some(command) = received.commands.next() else { return };
-            if begun == 0 {
-                now = Instant::now();
-            }
-            begun += 1;
             self.begin(command, received.at, now, received.bytes);
         }
         self.received = Some(received).filter(|received| received.commands.len() > 0);
@@ -348,9 +351,8 @@ where
             self.cut_off(late, "deadline has passed");
         }
         self.next_deadline = next;
-        if let Some(at) = self.drains
-            && at <= now
-        {
+        if self.patience.is_some_and(|patience| patience <= now) {
+            self.patience = None;
             for waiting in self.begun.remove(|begun| begun.waits) {
                 self.cut_off(waiting, "node is shutting down");
             }

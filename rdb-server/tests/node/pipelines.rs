@@ -17,6 +17,7 @@ use tonic::{Code, Status, Streaming};
 
 use crate::double::SESSION;
 use crate::harness::{PATIENCE, Served, channel, get, metric, put, read_error, served};
+use crate::raw::RawClient;
 
 /// The client's side of a pipeline.
 struct Pipe {
@@ -520,4 +521,33 @@ async fn a_pipeline_on_another_connection_is_another_pipeline() {
     assert!(matches!(two.ask(Request::Get(get("k"))).await, Answer::Get(_)));
     drop(one);
     assert!(matches!(two.ask(Request::Get(get("k"))).await, Answer::Get(_)));
+}
+
+#[tokio::test]
+async fn a_client_that_rests_in_the_middle_of_a_message_keeps_no_room() {
+    let served = served(|config| config.stall_timeout = Duration::from_millis(200)).await;
+    let mut client = RawClient::connect(served.node.addr()).await;
+    let mut request = client.open("/flaredb.kv.v1.Kv/Pipeline", None);
+    assert!(request.answer().await.is_none());
+    request.send(vec![0, 0, 0, 0, 100, 7, 7]);
+    let ops = served.node.ops_addr();
+    metric(ops, "flaredb_request_bytes_in_flight 7").await;
+    metric(ops, "flaredb_requests_total{method=\"pipeline\",code=\"unavailable\"} 1").await;
+    quiet(&served).await;
+}
+
+#[tokio::test]
+async fn a_client_that_has_said_all_does_not_hold_up_the_end() {
+    let limit = Duration::from_secs(1);
+    let mut served = served(|config| config.drain_timeout = limit).await;
+    let Pipe { say, hear } = Pipe::open(&mut served.kv).await;
+    say.send(v1::PipelineRequest { commands: vec![command(1, Request::Put(put("stuck", "v")))] }).unwrap();
+    served.engine.waiting.notified().await;
+    drop(say);
+    let start = Instant::now();
+    let shutdown = tokio::spawn(served.node.shutdown());
+    let mut pipe = Pipe { say: mpsc::unbounded_channel().0, hear };
+    assert_eq!(failed(&pipe.answers(1).await[0].1, Call::Write), ErrorKind::Unknown);
+    shutdown.await.unwrap().unwrap();
+    assert!(start.elapsed() < limit + limit / 2);
 }
