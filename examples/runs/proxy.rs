@@ -1,6 +1,9 @@
 //! A proxy between clients and a node that misbehaves as networks do: it drops and delays answers, delivers
 //! requests again, late, and cuts connections.
 
+#[path = "pipeline.rs"]
+mod pipeline;
+
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -149,6 +152,28 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let _ = served.await;
 }
 
+/// What befalls a call.
+#[derive(Clone, Copy, Debug)]
+struct Fate {
+    drops: bool,
+    delays: Option<Duration>,
+    repeats: Option<Duration>,
+}
+
+impl Shared {
+    /// Drawn as the call comes, so that the choices of a seed do not depend on what the node does.
+    fn draw(&self) -> Fate {
+        let Trouble { dropped, delayed, repeated, delay, late, .. } = self.trouble;
+        let mut random = self.random.lock();
+        let mut happens = |of_a_thousand: u32, most: Duration| {
+            let so = random.random_range(0..1000) < of_a_thousand;
+            so.then(|| most.mul_f64(random.random::<f64>()))
+        };
+        let drops = happens(dropped, delay).is_some();
+        Fate { drops, delays: happens(delayed, delay), repeats: happens(repeated, late) }
+    }
+}
+
 type Answer = Response<tonic::body::Body>;
 
 async fn forward(request: Request<Incoming>, shared: Arc<Shared>) -> Answer {
@@ -156,6 +181,9 @@ async fn forward(request: Request<Incoming>, shared: Arc<Shared>) -> Answer {
     if ["/Scan", "/Watch", "/Restore"].iter().any(|method| path.ends_with(method)) {
         let answer = shared.node.clone().oneshot(request.map(tonic::body::Body::new)).await;
         return answer.unwrap_or_else(|_| bad_gateway());
+    }
+    if path.ends_with("/Pipeline") {
+        return pipeline::forward(request.into_body(), shared);
     }
     shared.tally.calls.fetch_add(1, Relaxed);
     let writes = ["/Put", "/Delete", "/CompareAndSwap", "/Write"].iter().any(|method| path.ends_with(method));
@@ -168,16 +196,7 @@ async fn forward(request: Request<Incoming>, shared: Arc<Shared>) -> Answer {
             shared.node.clone().oneshot(request)
         }
     };
-    // Drawn at once, so that the choices of a seed do not depend on what the node does.
-    let Trouble { dropped, delayed, repeated, delay, late, .. } = shared.trouble;
-    let (drops, delays, repeats) = {
-        let mut random = shared.random.lock();
-        let mut happens = |of_a_thousand: u32, most: Duration| {
-            let so = random.random_range(0..1000) < of_a_thousand;
-            so.then(|| most.mul_f64(random.random::<f64>()))
-        };
-        (happens(dropped, delay), happens(delayed, delay), happens(repeated, late))
-    };
+    let Fate { drops, delays, repeats } = shared.draw();
     if let Some(after) = repeats.filter(|_| writes) {
         let (send, shared) = (send.clone(), Arc::clone(&shared));
         shared.clone().repetitions.spawn(async move {
@@ -201,7 +220,7 @@ async fn forward(request: Request<Incoming>, shared: Arc<Shared>) -> Answer {
         shared.tally.delayed.fetch_add(1, Relaxed);
         sleep(wait).await;
     }
-    if drops.is_some() {
+    if drops {
         shared.tally.dropped.fetch_add(1, Relaxed);
         return bad_gateway();
     }

@@ -94,7 +94,9 @@ where
     }
     match timeout_at(deadline.0, send(request)).await {
         Ok(Ok(response)) => Ok(response.into_inner()),
-        Ok(Err(status)) if has_cause::<TimeoutExpired>(&status, |_| true) => Err(timed_out(call, flight.give_up())),
+        Ok(Err(status)) if has_cause::<TimeoutExpired>(&status, |_| true) => {
+            Err(timed_out(call, flight.give_up()))
+        }
         Ok(Err(status)) => Err(failed(call, &status, || flight.give_up())),
         Err(_) => Err(timed_out(call, flight.give_up())),
     }

@@ -40,7 +40,9 @@ const NO_NODE: &str = "cannot connect: no FlareDB node answers there";
 /// A FlareDB node, as an [`Engine`].
 ///
 /// Cloning is cheap; clones share one connection, which is made anew when it breaks, and where they watch or wait,
-/// another for each hundred such requests, so that these keep out no others. Every request has a
+/// another for each hundred such requests, so that these keep out no others. Requests that are short and soon
+/// answered share a stream and its messages ([`ClientBuilder::pipelines`]): concurrent callers are served faster for
+/// it, and a single one no slower. Every request has a
 /// deadline ([`ClientBuilder::timeout`], and for a write that waits for its conditions that wait besides).
 /// Reads, and writes that were certainly not applied, are repeated within it ([`RetryPolicy`]). So is a write
 /// that may have been applied, where the node has sessions: it carries a number by which the node applies it
@@ -48,8 +50,8 @@ const NO_NODE: &str = "cannot connect: no FlareDB node answers there";
 /// deadline passes first, it fails as [`Unknown`](ErrorKind::Unknown) (C10), and
 /// [`what_became_of`](Self::what_became_of) can be asked later.
 ///
-/// Values come without a copy: each shares the buffer that its answer or chunk was received in. Copy what
-/// is kept for long, so as not to keep the rest of the buffer with it.
+/// Values come without a copy: each shares the buffer that its chunk was received in, or its answer and those that
+/// came with it. Copy what is kept for long, so as not to keep the rest of the buffer with it.
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,

@@ -159,9 +159,10 @@ fn lost(call: Call, status: &Status, was_unsent: bool) -> Error {
     let (kind, message) = match call {
         _ if was_unsent || call::is_refused(status) => (ErrorKind::Unavailable, "request was not sent"),
         Call::Read => (ErrorKind::Unavailable, "connection was lost before the answer came"),
-        Call::Write => {
-            (ErrorKind::Unknown, "connection was lost before the answer came; the write may have been applied")
-        }
+        Call::Write => (
+            ErrorKind::Unknown,
+            "connection was lost before the answer came; the write may have been applied",
+        ),
     };
     Error::new(kind, message).because(from_status(status, call))
 }

@@ -122,7 +122,8 @@ impl Pipe {
             waker = queue.waker.take();
         }
         let departed = conduit.take();
-        let may_go_on = conduit.has_carried() && matches!(news, News::Lost(_)) && !self.closing.is_cancelled();
+        let may_go_on =
+            conduit.has_carried() && matches!(news, News::Lost(_)) && !self.closing.is_cancelled();
         let (opening, unsent) = match queue.conduit {
             Some(_) => (None, None),
             None if queue.is_empty() => (None, None),

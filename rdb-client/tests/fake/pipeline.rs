@@ -64,9 +64,8 @@ pub(super) async fn serve(
                 tokio::spawn(async move {
                     let number = command.number;
                     let answer = Some(service.carry_out(command).await);
-                    let answers = answers.send(Ok(v1::PipelineResponse {
-                        answers: vec![v1::Answer { number, answer }],
-                    }));
+                    let answers = answers
+                        .send(Ok(v1::PipelineResponse { answers: vec![v1::Answer { number, answer }] }));
                     drop(answers);
                 });
             }
