@@ -191,7 +191,7 @@ impl Run {
                         None => (Phase::Measure, times.measured, settings.time),
                     };
                     let elapsed = between(from, now);
-                    let operations = answered * each;
+                    let operations = (answered * each).min(load.unwrap_or(u64::MAX));
                     let done = match load {
                         Some(records) => operations as f64 / records.max(1) as f64,
                         None => elapsed.as_secs_f64() / of.as_secs_f64().max(f64::EPSILON),
