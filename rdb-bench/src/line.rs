@@ -20,6 +20,8 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) keys: Keys,
     pub(crate) stop: Stop,
+    /// What values are made of.
+    pub(crate) pool: Bytes,
     /// The number of the next record to insert.
     pub(crate) inserted: AtomicU64,
     /// No record from this number on is inserted.
@@ -54,7 +56,7 @@ impl Line {
         let settings = &shared.settings;
         let mut line = Self {
             operations: Operations::new(settings, number),
-            values: Values::new(settings.value_bytes, settings.seed.wrapping_add(number)),
+            values: Values::new(&shared.pool, settings.seed.wrapping_add(number)),
             versions: Vec::new(),
             number,
             shared: Arc::clone(&shared),
