@@ -72,7 +72,10 @@ async fn what_one_run_keeps_the_next_one_removes() {
     let shell = Shell::new().await;
     shell.text(&format!("bench get --callers 1 {SMALL} --keep")).await;
     assert_eq!(keys(&shell.engine).await.len(), 201);
-    shell.text("bench get --callers 1 --time 100ms --warm-up 0ms --records 10").await;
+    let fewer = "bench get --callers 1 --time 100ms --warm-up 0ms --records 10";
+    shell.text(&format!("{fewer} --keep")).await;
+    assert_eq!(keys(&shell.engine).await.len(), 11);
+    shell.text(fewer).await;
     assert!(keys(&shell.engine).await.is_empty());
 }
 
