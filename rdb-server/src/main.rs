@@ -9,9 +9,9 @@ use rdb_server::settings::Program;
 use crate::cli::Cli;
 
 // Gives what was freed back to the system, which glibc's hardly does (docs/adr/0011).
-#[cfg(feature = "mimalloc")]
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli: Cli = match Program::new("FLAREDB_").load() {
