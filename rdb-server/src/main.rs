@@ -8,6 +8,11 @@ use rdb_server::settings::Program;
 
 use crate::cli::Cli;
 
+// Gives what was freed back to the system, which glibc's hardly does (docs/adr/0011).
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli: Cli = match Program::new("FLAREDB_").load() {
         Ok(cli) => cli,
