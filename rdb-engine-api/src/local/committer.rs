@@ -20,6 +20,8 @@ use super::queue::{Queue, Request, Task, Work};
 use super::sessions::Sessions;
 use crate::{Batch, Cause, ChangeSet, Clock, Durability, Error, ErrorKind, Outcome, Result, Store, Version};
 
+/// Writes for which a group has room from its beginning.
+const USUAL_GROUP: usize = 1_024;
 pub(super) const STOPPED: &str = "engine stopped after a failed commit";
 
 #[derive(Debug)]
@@ -85,7 +87,9 @@ impl<S: Store> Committer<S> {
         let looks_back = home.log.begin();
         let now = self.line.time.now(&*self.clock);
         let is_expiring = self.expiry.is_expiring();
-        let mut view = GroupView::new(&home.store, self.line.last, looks_back, now, is_expiring);
+        // Who waits is counted in bytes too, but may be many: room for the usual group, to grow without haste.
+        let len = waiting.len().min(USUAL_GROUP);
+        let mut view = GroupView::new(&home.store, len, self.line.last, looks_back, now, is_expiring);
         let mut pending = Vec::with_capacity(waiting.len());
         let (mut held_bytes, mut bytes) = (0, 0);
         let begun = self.clock.monotonic();

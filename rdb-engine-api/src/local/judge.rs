@@ -60,8 +60,10 @@ pub(super) enum Verdict {
 }
 
 impl<'s, S: Store> GroupView<'s, S> {
+    /// A view in which about `len` keys will change.
     pub(super) fn new(
         store: &'s S,
+        len: usize,
         version: Version,
         looks_back: Option<usize>,
         now: Reading,
@@ -70,8 +72,8 @@ impl<'s, S: Store> GroupView<'s, S> {
         Self {
             store,
             version,
-            changed: HashMap::new(),
-            commits: Vec::new(),
+            changed: HashMap::with_capacity(len),
+            commits: Vec::with_capacity(len),
             looks_back,
             replaced_bytes: 0,
             now,

@@ -96,12 +96,23 @@ mod tests {
     #[test]
     fn record_survives_and_its_value_is_not_copied_on_reading() {
         for (record, header) in [(plain(), HEADER), (expiring(), EXPIRING_HEADER)] {
-            let Encoded { key: kept_key, row, record: kept } = encode(&key(), &record);
-            assert_eq!((kept_key, &kept), (key(), &record));
+            let Encoded { row, record: kept, .. } = encode(&key(), &record);
+            assert_eq!(kept, record);
             let read = decode(b"key", row.clone()).unwrap();
             assert_eq!(read, record);
             assert_eq!(read.value.as_ptr(), row[header..].as_ptr());
         }
+    }
+
+    #[test]
+    fn what_is_kept_of_a_write_does_not_pin_the_request_that_it_came_in() {
+        let request = Bytes::from(b"key and value".to_vec());
+        let (key, value) = (Key::new(request.slice(..3)).unwrap(), request.slice(8..));
+        let Encoded { key: kept, row, record } = encode(&key, &Record::new(value.clone(), Version::MIN));
+        assert_eq!((&kept, &record.value), (&key, &value));
+        drop((key, value));
+        assert!(request.is_unique(), "the request's buffer has another owner");
+        assert_eq!(kept.as_bytes().as_ptr(), row.as_ptr_range().end, "one buffer for key and row");
     }
 
     #[test]
