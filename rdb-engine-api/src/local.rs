@@ -440,7 +440,7 @@ impl<S: Store> Engine for Local<S> {
                 self.read_blocking(move |home| home.get(&key)).await?
             }
         };
-        row.map(|row| row::decode(key.as_bytes(), &row)).transpose()
+        row.map(|row| row::decode(key.as_bytes(), row)).transpose()
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<View<Vec<Option<Record>>>> {
@@ -454,7 +454,7 @@ impl<S: Store> Engine for Local<S> {
                 let row = snapshot.get(Space::Data, key.as_bytes())?;
                 bytes += row.as_ref().map_or(0, Bytes::len);
                 check_limit("records are too large to be read at once", bytes, limit)?;
-                row.map(|row| row::decode(key.as_bytes(), &row)).transpose()
+                row.map(|row| row::decode(key.as_bytes(), row)).transpose()
             };
             Ok(View { version, data: keys.iter().map(read).collect::<Result<_>>()? })
         })

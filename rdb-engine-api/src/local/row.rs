@@ -4,7 +4,7 @@
 //! The checksum covers the key and all that follows it, so that bytes that a store mangled or mixed up
 //! give [`Corrupt`](ErrorKind::Corrupt) and never a wrong value (C13), whatever the store checks itself.
 
-use bytes::{BufMut as _, Bytes};
+use bytes::{Buf as _, BufMut as _, Bytes};
 
 use super::seal;
 use super::time::{from_millis, to_millis};
@@ -35,23 +35,25 @@ pub(super) fn encode(key: &[u8], record: &Record) -> (Bytes, Record) {
     (row, kept)
 }
 
-/// The value is a slice of the row: no copy.
-pub(super) fn decode(key: &[u8], row: &Bytes) -> Result<Record> {
-    let Some(body) = seal::open(key, row) else { return Err(corrupt(key)) };
+/// The value is what remains of the row: no copy, and not another owner of its buffer, which would be counted.
+pub(super) fn decode(key: &[u8], mut row: Bytes) -> Result<Record> {
+    let Some(body) = seal::open(key, &row) else { return Err(corrupt(key)) };
     let Some((&[tag], rest)) = body.split_first_chunk::<1>() else { return Err(corrupt(key)) };
     let Some((number, rest)) = rest.split_first_chunk::<8>() else { return Err(corrupt(key)) };
     let Some(version) = Version::new(u64::from_be_bytes(*number)) else { return Err(corrupt(key)) };
-    match tag {
-        PLAIN => Ok(Record::new(row.slice(HEADER..), version)),
+    let (header, expires_at) = match tag {
+        PLAIN => (HEADER, None),
         EXPIRING => {
             let Some((millis, _)) = rest.split_first_chunk::<8>() else { return Err(corrupt(key)) };
             let expires_at = from_millis(u64::from_be_bytes(*millis)).ok_or_else(|| corrupt(key))?;
-            let mut record = Record::new(row.slice(EXPIRING_HEADER..), version);
-            record.expires_at = Some(expires_at);
-            Ok(record)
+            (EXPIRING_HEADER, Some(expires_at))
         }
-        _ => Err(corrupt(key)),
-    }
+        _ => return Err(corrupt(key)),
+    };
+    row.advance(header);
+    let mut record = Record::new(row, version);
+    record.expires_at = expires_at;
+    Ok(record)
 }
 
 fn corrupt(key: &[u8]) -> Error {
@@ -80,7 +82,7 @@ mod tests {
         for (record, header) in [(plain(), HEADER), (expiring(), EXPIRING_HEADER)] {
             let (row, kept) = encode(b"key", &record);
             assert_eq!(kept, record);
-            let read = decode(b"key", &row).unwrap();
+            let read = decode(b"key", row.clone()).unwrap();
             assert_eq!(read, record);
             assert_eq!(read.value.as_ptr(), row[header..].as_ptr());
         }
@@ -92,7 +94,7 @@ mod tests {
         body.extend(7u64.to_be_bytes());
         body.extend(b"value");
         let row = seal::sealed(b"key", &body);
-        assert_eq!(decode(b"key", &row).unwrap(), plain());
+        assert_eq!(decode(b"key", row).unwrap(), plain());
     }
 
     #[test]
@@ -101,7 +103,7 @@ mod tests {
         record.expires_at = from_millis(5).map(|end| end + Duration::from_nanos(1));
         let (row, kept) = encode(b"key", &record);
         assert_eq!(kept.expires_at, from_millis(6));
-        assert_eq!(decode(b"key", &row).unwrap(), kept);
+        assert_eq!(decode(b"key", row).unwrap(), kept);
     }
 
     #[test]
@@ -111,13 +113,13 @@ mod tests {
             for bit in 0..row.len() * 8 {
                 let mut bad = row.to_vec();
                 bad[bit / 8] ^= 1 << (bit % 8);
-                assert_eq!(decode(b"key", &bad.into()).unwrap_err().kind(), ErrorKind::Corrupt, "bit {bit}");
+                assert_eq!(decode(b"key", bad.into()).unwrap_err().kind(), ErrorKind::Corrupt, "bit {bit}");
             }
             for len in 0..row.len() {
-                let cut = decode(b"key", &row.slice(..len)).unwrap_err();
+                let cut = decode(b"key", row.slice(..len)).unwrap_err();
                 assert_eq!(cut.kind(), ErrorKind::Corrupt, "length {len}");
             }
-            assert_eq!(decode(b"kez", &row).unwrap_err().kind(), ErrorKind::Corrupt);
+            assert_eq!(decode(b"kez", row).unwrap_err().kind(), ErrorKind::Corrupt);
         }
     }
 }

@@ -98,7 +98,9 @@ impl Scanner {
             }
             if chunk.len() == CHUNK_LEN || bytes >= CHUNK_BYTES {
                 bytes = 0;
-                if !self.feed.send(std::mem::take(&mut chunk))? {
+                // The next will have about as many entries.
+                let next = Vec::with_capacity(chunk.len());
+                if !self.feed.send(std::mem::replace(&mut chunk, next))? {
                     return Ok(());
                 }
             }
@@ -110,7 +112,7 @@ impl Scanner {
     }
 
     fn entry(&self, row: Row) -> Result<Entry> {
-        let record = row::decode(&row.key, &row.value)?;
+        let record = row::decode(&row.key, row.value)?;
         let key = Key::new(row.key)
             .map_err(|error| Error::new(ErrorKind::Corrupt, "stored key failed validation").because(error))?;
         let record = (self.scan.projection == Projection::Records).then_some(record);
