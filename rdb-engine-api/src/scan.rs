@@ -6,7 +6,8 @@ use futures::Stream;
 use crate::{Entry, KeyRange, Result, Version};
 
 /// Chunks of entries in scan order, never empty. The end of the stream is the end of the range; a scan
-/// that stops before it ends in an error (C8).
+/// that stops before it ends in an error (C8). Keys and values may be slices of a buffer that the entries of a
+/// chunk share: copy what is kept for long, so as not to keep the rest with it.
 pub type EntryStream = Pin<Box<dyn Stream<Item = Result<Vec<Entry>>> + Send>>;
 
 /// Something read from one view, and that view's version: the state after exactly the commits up to it.

@@ -28,6 +28,7 @@ mod error;
 mod files;
 mod logs;
 mod metrics;
+mod scan;
 mod statistics;
 mod store;
 

@@ -4,16 +4,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use rdb_engine_api::{
-    Cached, ChangeSet, DataDirectory, Durability, Error, ErrorKind, Floor, Metric, Result, Row, Rows,
-    Snapshot, Space, Span, Store, StoreInfo,
+    Cached, ChangeSet, DataDirectory, Durability, Error, ErrorKind, Floor, Metric, Result, Rows, Snapshot,
+    Space, Span, Store, StoreInfo,
 };
 use rocksdb::properties::CUR_SIZE_ACTIVE_MEM_TABLE;
 use rocksdb::{
-    ColumnFamily, DB, DBPinnableSlice, DBRawIterator, FlushOptions, Options, ReadOptions, ReadTier,
-    WriteBatch, WriteOptions,
+    ColumnFamily, DB, DBPinnableSlice, FlushOptions, Options, ReadOptions, ReadTier, WriteBatch, WriteOptions,
 };
 
 use crate::error::failed;
+use crate::scan::{SHARED_BYTES, Scan};
 use crate::{RocksConfig, RocksStatistics, files, logs, metrics};
 
 /// The engine's name, on the command line and in the mark of its directories.
@@ -325,42 +325,11 @@ impl Snapshot for RocksSnapshot<'_> {
             Space::Data => self.snapshot.raw_iterator_opt(options),
             Space::System => self.snapshot.raw_iterator_cf_opt(self.store.system()?, options),
         };
-        Ok(Box::new(Scan { rows, reverse, position: Position::Before }))
-    }
-}
-
-/// RocksDB's iterator as one of Rust's: bounded by its options, ended by its first error.
-struct Scan<'a> {
-    rows: DBRawIterator<'a>,
-    reverse: bool,
-    position: Position,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Position {
-    Before,
-    Within,
-    Behind,
-}
-
-impl Iterator for Scan<'_> {
-    type Item = Result<Row>;
-
-    fn next(&mut self) -> Option<Result<Row>> {
-        // First and last are those within the bounds.
-        match (self.position, self.reverse) {
-            (Position::Before, false) => self.rows.seek_to_first(),
-            (Position::Before, true) => self.rows.seek_to_last(),
-            (Position::Within, false) => self.rows.next(),
-            (Position::Within, true) => self.rows.prev(),
-            (Position::Behind, _) => return None,
-        }
-        if let Some((key, value)) = self.rows.item() {
-            self.position = Position::Within;
-            return Some(Ok(Row { key: Bytes::copy_from_slice(key), value: Bytes::copy_from_slice(value) }));
-        }
-        self.position = Position::Behind;
-        // An iterator that met an error looks like one at its end until it is asked (C8).
-        self.rows.status().err().map(|error| Err(failed("cannot go on with a scan", error)))
+        let most = match space {
+            Space::Data => SHARED_BYTES,
+            // What is read of these is kept one by one.
+            Space::System => 0,
+        };
+        Ok(Box::new(Scan::new(rows, reverse, most)))
     }
 }

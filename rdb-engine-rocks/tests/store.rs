@@ -139,6 +139,31 @@ fn scans_keep_to_their_bounds_in_both_directions() {
 }
 
 #[test]
+fn rows_of_a_long_scan_come_whole_whatever_their_lengths() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path());
+    let lengths = [0, 1, 100, 5_000, 70_000, 0, 65_536, 200];
+    let mut rows: Vec<Row> = (0..2_000)
+        .map(|number: usize| Row {
+            key: format!("{number:06}").into(),
+            value: vec![number as u8; lengths[number / 50 % lengths.len()]].into(),
+        })
+        .collect();
+    let mut changes = ChangeSet::new();
+    for row in &rows {
+        changes.push(Space::Data, row.key.clone(), Some(row.value.clone()));
+    }
+    store.commit(changes, Durability::Process).unwrap();
+    for reverse in [false, true] {
+        let snapshot = store.snapshot().unwrap();
+        let scan = snapshot.scan(Space::Data, &span(b"", None), reverse).unwrap();
+        let read: Vec<Row> = scan.map(Result::unwrap).collect();
+        assert!(read == rows, "reverse: {reverse}");
+        rows.reverse();
+    }
+}
+
+#[test]
 fn log_is_synced_for_each_synced_commit_and_for_no_other() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path());

@@ -1,4 +1,6 @@
-use std::collections::{BTreeSet, HashMap, HashSet};
+mod keys;
+
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use tokio::io::{AsyncBufRead, BufReader};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
+use self::keys::Keys;
 use crate::args;
 use crate::count;
 use crate::failure::{Exit, Failure};
@@ -102,7 +105,7 @@ struct Done {
 struct Load {
     batch: Batch,
     batch_bytes: usize,
-    keys: HashSet<Key>,
+    keys: Keys,
     first_line: u64,
     last_line: u64,
     /// What it took from the source.
@@ -130,7 +133,7 @@ struct Import {
     next: Load,
     flights: JoinSet<Landed>,
     /// The keys of the batches under way.
-    keys: HashMap<u64, HashSet<Key>>,
+    keys: HashMap<u64, Keys>,
     sent: u64,
     /// The first lines of the batches that were sent and not acknowledged.
     unacknowledged: BTreeSet<u64>,
@@ -250,7 +253,7 @@ impl Import {
         self.last_line = line;
         next.bytes += bytes;
         next.batch_bytes += record;
-        next.keys.insert(key.clone());
+        next.keys.push(key.clone());
         next.batch = std::mem::take(&mut next.batch).op(key, Op::Put { value, ttl: self.ttl });
         Ok(())
     }
@@ -260,9 +263,8 @@ impl Import {
         if self.next.batch.is_empty() {
             return Ok(());
         }
-        while self.flights.len() >= IN_FLIGHT
-            || self.keys.values().any(|keys| !keys.is_disjoint(&self.next.keys))
-        {
+        self.next.keys.sort();
+        while self.flights.len() >= IN_FLIGHT || self.keys.values().any(|keys| keys.meet(&self.next.keys)) {
             let Some(flight) = self.flights.join_next().await else { break };
             self.land(flight)?;
         }

@@ -149,6 +149,7 @@ impl<'s, S: Store> GroupView<'s, S> {
         }
         let mut replaced = replaced.into_iter();
         let mut ops = Vec::with_capacity(changes.len());
+        self.changed.reserve(changes.len());
         for (key, op) in changes {
             let record = match op {
                 Op::Put { value, ttl } => {
@@ -207,11 +208,15 @@ impl<'s, S: Store> GroupView<'s, S> {
     }
 
     /// What the store must change to hold this view, and the commits that led to it.
-    pub(super) fn into_changes(self) -> (ChangeSet, Vec<CommittedBatch>) {
+    ///
+    /// In the order of the commits, each of which is in the order of its keys: a store that sorts what it is
+    /// given finds neighbours together.
+    pub(super) fn into_changes(mut self) -> (ChangeSet, Vec<CommittedBatch>) {
         let mut changes = ChangeSet::new();
         let mut entries: BTreeMap<Bytes, Option<Bytes>> =
             self.strays.into_iter().map(|entry| (entry, None)).collect();
-        for (key, changed) in self.changed {
+        let ops = self.commits.iter().flat_map(|commit| &commit.ops);
+        for (key, changed) in ops.filter_map(|op| self.changed.remove_entry(&op.key)) {
             if let Some(expires) = changed.stored_expiry {
                 entries.entry(expiry::entry_key(expires, &key)).or_default();
             }
@@ -298,7 +303,8 @@ pub(super) fn holds(condition: &Condition, current: Option<&Record>) -> bool {
 
 fn last_of_each_key(batch: Batch) -> Vec<(Key, Op)> {
     let mut ops = batch.into_ops();
-    if ops.len() > 1 {
+    // What comes from a scan, or from a sorted file, is in order already.
+    if !ops.is_sorted_by(|(a, _), (b, _)| a < b) {
         // Stable, so the operations on a key stay in order: of each run keep the last.
         ops.sort_by(|(a, _), (b, _)| a.cmp(b));
         ops.reverse();

@@ -98,7 +98,9 @@ impl Scanner {
             }
             if chunk.len() == CHUNK_LEN || bytes >= CHUNK_BYTES {
                 bytes = 0;
-                if !self.feed.send(std::mem::take(&mut chunk))? {
+                // The next will have about as many entries.
+                let next = Vec::with_capacity(chunk.len());
+                if !self.feed.send(std::mem::replace(&mut chunk, next))? {
                     return Ok(());
                 }
             }

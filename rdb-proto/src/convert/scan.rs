@@ -4,6 +4,7 @@ use bytes::Bytes;
 use rdb_engine_api::{Direction, Entry, Error, ErrorKind, KeyRange, Projection, Scan, Version};
 
 use super::{answered_version, malformed, missing};
+use crate::chunk::Chunk;
 use crate::kv::v1::{self, scan_request::Range, scan_response as wire};
 use crate::{OVERHEAD_PER_ITEM, SCAN_CHUNK_BYTES};
 
@@ -26,9 +27,7 @@ impl From<ScanPart> for v1::ScanResponse {
     fn from(part: ScanPart) -> Self {
         let part = match part {
             ScanPart::Start(version) => wire::Part::Start(wire::Start { version: version.get() }),
-            ScanPart::Chunk(entries) => {
-                wire::Part::Chunk(wire::Chunk { entries: entries.into_iter().map(Into::into).collect() })
-            }
+            ScanPart::Chunk(entries) => wire::Part::Chunk(Chunk { entries, malformed: None }),
             ScanPart::End { entries } => wire::Part::End(wire::End { entries }),
         };
         Self { part: Some(part) }
@@ -41,11 +40,11 @@ impl TryFrom<v1::ScanResponse> for ScanPart {
     fn try_from(response: v1::ScanResponse) -> Result<Self, Error> {
         match response.part {
             Some(wire::Part::Start(start)) => Ok(Self::Start(answered_version(start.version)?)),
-            Some(wire::Part::Chunk(chunk)) if chunk.entries.is_empty() => Err(malformed("chunk.entries")),
-            Some(wire::Part::Chunk(chunk)) => {
-                let entries = chunk.entries.into_iter().map(TryInto::try_into);
-                Ok(Self::Chunk(entries.collect::<Result<_, Error>>()?))
+            Some(wire::Part::Chunk(Chunk { malformed: Some(reason), .. })) => {
+                Err(malformed("chunk.entries").with("reason", reason))
             }
+            Some(wire::Part::Chunk(chunk)) if chunk.entries.is_empty() => Err(malformed("chunk.entries")),
+            Some(wire::Part::Chunk(chunk)) => Ok(Self::Chunk(chunk.entries)),
             Some(wire::Part::End(end)) => Ok(Self::End { entries: end.entries }),
             None => Err(malformed("part")),
         }
@@ -54,16 +53,17 @@ impl TryFrom<v1::ScanResponse> for ScanPart {
 
 /// Cuts an engine's chunk into those of messages. Engines know nothing of messages.
 pub fn cut_chunk(chunk: Vec<Entry>) -> impl Iterator<Item = Vec<Entry>> {
-    let mut entries = chunk.into_iter().peekable();
+    let mut rest = chunk;
     std::iter::from_fn(move || {
-        let mut part = Vec::new();
         let mut bytes = 0;
-        while let Some(entry) =
-            entries.next_if(|entry| part.is_empty() || bytes + size(entry) <= SCAN_CHUNK_BYTES)
-        {
-            bytes += size(&entry);
-            part.push(entry);
-        }
+        let fits = rest.iter().take_while(|entry| {
+            bytes += size(entry);
+            bytes <= SCAN_CHUNK_BYTES
+        });
+        // One that is too long for any message has one to itself. A chunk that fits stays as it is.
+        let fits = fits.count().max(1).min(rest.len());
+        let later = rest.split_off(fits);
+        let part = std::mem::replace(&mut rest, later);
         (!part.is_empty()).then_some(part)
     })
 }
