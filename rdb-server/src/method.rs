@@ -30,7 +30,8 @@ pub enum Reception {
     /// may still come to its end.
     Upload,
     /// A stream of messages that is answered while it goes on, for as long as its client likes. It is bound by
-    /// the deadline of its client alone, and ends when the server begins to drain.
+    /// the deadline of its client, and by [`NodeConfig::stall_timeout`](crate::NodeConfig::stall_timeout) in the
+    /// middle of a message, and ends when the server begins to drain. A connection has at most 64 of them.
     Dialogue,
 }
 

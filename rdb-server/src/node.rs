@@ -30,6 +30,7 @@ const METHODS: [Method; 17] = [
     Method::write("/flaredb.kv.v1.Kv/EndSession", "end_session"),
     Method::read("/flaredb.kv.v1.Kv/Settle", "settle"),
     Method::read("/flaredb.kv.v1.Kv/Time", "time"),
+    // Its commands count as reads and writes of their own.
     Method::read("/flaredb.kv.v1.Kv/Pipeline", "pipeline").received(Reception::Dialogue),
     Method::read("/flaredb.kv.v1.Node/Info", "info"),
     Method::read("/flaredb.kv.v1.Node/Status", "status"),
