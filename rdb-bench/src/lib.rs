@@ -12,14 +12,18 @@ mod disk;
 mod distribution;
 mod engine_target;
 mod keys;
+mod line;
 mod machine;
 mod measurement;
+mod operations;
+mod pacer;
 mod progress;
 mod recorder;
 mod report;
 mod run;
 mod settings;
 mod target;
+mod values;
 mod workload;
 
 pub use disk::Disk;

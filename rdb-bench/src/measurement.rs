@@ -25,6 +25,8 @@ pub struct Measurement {
     pub errors: u64,
     /// The first errors, to show.
     pub error_texts: Vec<String>,
+    /// Records that were read and not there: nothing was fetched for them.
+    pub misses: u64,
     /// Compare-and-swaps that met another version.
     pub conflicts: u64,
     /// Of all operations together.

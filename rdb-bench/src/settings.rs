@@ -73,6 +73,33 @@ impl Settings {
         Keys::new(&self.prefix, self.key_bytes, self.records)
     }
 
+    /// How many records one batch really has: no more than fit in the messages of most stores.
+    pub(crate) fn batch(&self) -> usize {
+        const MOST_BYTES: usize = 2 << 20;
+        self.batch_records.min(MOST_BYTES / (self.key_bytes + self.value_bytes).max(1)).max(1)
+    }
+
+    /// What makes no sense is found before anything is asked.
+    pub(crate) fn check(&self) -> crate::Result<()> {
+        if self.callers == 0 || self.outstanding == 0 {
+            return Err("without callers nothing is asked".to_owned());
+        }
+        if self.workload.needs_records() && self.records == 0 {
+            return Err(format!("workload {} needs records", self.workload));
+        }
+        if self.workload == Workload::Cas && self.records < self.in_flight() as u64 {
+            return Err(format!(
+                "each caller needs a record of its own: {} records, {} requests at once",
+                self.records,
+                self.in_flight()
+            ));
+        }
+        match self.rate {
+            Some(rate) if !(rate.is_finite() && rate > 0.0) => Err(format!("a rate of {rate} is none")),
+            _ => Ok(()),
+        }
+    }
+
     /// How many requests are under way at once.
     pub fn in_flight(&self) -> usize {
         self.callers.saturating_mul(self.outstanding)

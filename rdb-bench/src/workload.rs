@@ -128,6 +128,11 @@ impl Workload {
         !matches!(self, Self::Counter | Self::Load)
     }
 
+    /// Whether it adds records to those that were there before.
+    pub(crate) const fn inserts(self) -> bool {
+        matches!(self, Self::D | Self::E)
+    }
+
     /// Whether it writes.
     pub fn writes(self) -> bool {
         self.mix().iter().any(|(kind, _)| kind.writes())
