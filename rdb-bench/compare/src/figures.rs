@@ -12,6 +12,9 @@ pub(crate) struct Figures {
     /// Compare-and-swaps that met another version.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) conflicts: u64,
+    /// All that the library's runner has to tell, for its report.
+    #[serde(skip)]
+    pub(crate) measurement: Option<Box<Measurement>>,
 }
 
 /// Latencies in microseconds; those that a rival does not tell are not there.
@@ -37,7 +40,7 @@ const fn is_zero(count: &u64) -> bool {
 impl Figures {
     /// A rate alone.
     pub(crate) const fn rate(per_second: f64) -> Self {
-        Self { per_second, latency: None, conflicts: 0 }
+        Self { per_second, latency: None, conflicts: 0, measurement: None }
     }
 }
 
@@ -47,6 +50,7 @@ impl From<&Measurement> for Figures {
             per_second: measured.per_second,
             latency: Some((&measured.latency).into()),
             conflicts: measured.conflicts,
+            measurement: Some(Box::new(measured.clone())),
         }
     }
 }

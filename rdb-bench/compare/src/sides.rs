@@ -12,4 +12,4 @@ pub(crate) use in_process::InProcess;
 #[cfg(feature = "rocks")]
 pub(crate) use raw::{Raw, Work};
 pub(crate) use redis_benchmark::RedisBenchmark;
-pub(crate) use whole_scan::WholeScan;
+pub(crate) use whole_scan::{WholeScan, whole};

@@ -13,8 +13,8 @@ use crate::failure::Result;
 use crate::process::Process;
 use crate::wire::etcd::kv_client::KvClient;
 use crate::wire::etcd::{
-    Compare, PutRequest, RangeRequest, RangeResponse, RequestOp, TxnRequest, TxnResponse, compare, request_op,
-    response_op,
+    Compare, PutRequest, RangeRequest, RangeResponse, RequestOp, ResponseOp, TxnRequest, TxnResponse, compare,
+    request_op, response_op,
 };
 
 /// The most operations that etcd takes in a transaction, unless it is told otherwise, are 128.
@@ -93,6 +93,13 @@ fn seen(answer: RangeResponse) -> Option<Seen> {
     Some(Seen { version: record.mod_revision as u64, value: record.value })
 }
 
+fn found(response: ResponseOp) -> Option<Seen> {
+    match response.response? {
+        response_op::Response::ResponseRange(range) => seen(range),
+        response_op::Response::ResponsePut(_) => None,
+    }
+}
+
 #[async_trait]
 impl Target for EtcdTarget {
     fn info(&self) -> TargetInfo {
@@ -105,8 +112,15 @@ impl Target for EtcdTarget {
         Ok(seen(asked.map_err(text)?.into_inner()))
     }
 
-    async fn get_many(&self, _: &[Key]) -> rdb_bench::Result<Vec<Option<Seen>>> {
-        unsupported("get_many")
+    /// Of one view for so many keys as a transaction takes.
+    async fn get_many(&self, keys: &[Key]) -> rdb_bench::Result<Vec<Option<Seen>>> {
+        let mut all = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(TRANSACTION) {
+            let success = keys.iter().map(|key| read(key.to_bytes())).collect();
+            let answer = self.transaction(TxnRequest { success, ..TxnRequest::default() }).await?;
+            all.extend(answer.responses.into_iter().map(found));
+        }
+        Ok(all)
     }
 
     async fn put(&self, key: &Key, value: Bytes) -> rdb_bench::Result<()> {
@@ -130,11 +144,7 @@ impl Target for EtcdTarget {
             let header = answer.header.ok_or("etcd did not tell its revision")?;
             return Ok(Swap::Done(header.revision as u64));
         }
-        let current = answer.responses.into_iter().find_map(|response| match response.response? {
-            response_op::Response::ResponseRange(range) => seen(range),
-            response_op::Response::ResponsePut(_) => None,
-        });
-        Ok(Swap::Conflict(current))
+        Ok(Swap::Conflict(answer.responses.into_iter().find_map(found)))
     }
 
     async fn scan(&self, _: &Key, _: u64) -> rdb_bench::Result<u64> {

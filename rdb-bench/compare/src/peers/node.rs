@@ -26,7 +26,7 @@ impl Node {
     }
 
     /// A node on a data directory that may hold data.
-    pub(crate) async fn start_on(
+    async fn start_on(
         data: TempDir,
         program: &Path,
         engine: &str,
@@ -75,13 +75,29 @@ impl Node {
         Client::builder().endpoint(self.address.clone())
     }
 
-    /// Ends it, in good order or not, and starts it again on its data.
-    pub(crate) async fn start_again(self, in_good_order: bool) -> Result<Self> {
+    /// Ends it, in good order or not, and keeps its data.
+    pub(crate) async fn stop(self, in_good_order: bool) -> Result<Stopped> {
         let Self { process, program, engine, flags, data, .. } = self;
         match in_good_order {
             true => process.end().await?,
             false => process.kill().await?,
         }
-        Self::start_on(data, &program, &engine, &flags).await
+        Ok(Stopped { program, engine, flags, data })
+    }
+}
+
+/// A node that does not run, and its data.
+#[derive(Debug)]
+pub(crate) struct Stopped {
+    program: PathBuf,
+    engine: String,
+    flags: Vec<String>,
+    data: TempDir,
+}
+
+impl Stopped {
+    /// Starts it again; returns when it serves.
+    pub(crate) async fn start(self) -> Result<Node> {
+        Node::start_on(self.data, &self.program, &self.engine, &self.flags).await
     }
 }

@@ -64,7 +64,7 @@ impl Side for Import {
     async fn measure(&mut self) -> Result<Figures> {
         let node = Node::start(&self.place.server, &self.place.engine, &[], &self.place.disk).await?;
         let file = self.file.display().to_string();
-        let arguments = ["--endpoints", node.address(), "--output", "json", "import", &file].map(str::to_owned);
+        let arguments = ["--endpoints", node.address(), "-o", "json", "import", &file].map(str::to_owned);
         let told = process::output(&self.place.rdb, &arguments).await?;
         let told: serde_json::Value = serde_json::from_str(&told)?;
         let line = process::shown(Path::new("rdb"), &arguments, self.folder.path());
