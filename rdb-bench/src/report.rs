@@ -1,3 +1,13 @@
+mod axis;
+mod groups;
+mod numbers;
+mod page;
+mod plot;
+mod table;
+
+use std::time::UNIX_EPOCH;
+
+use rdb_engine_api::{Clock as _, SystemClock};
 use serde::{Deserialize, Serialize};
 
 use crate::{Disk, Machine, Measurement};
@@ -7,23 +17,23 @@ use crate::{Disk, Machine, Measurement};
 pub struct Report {
     /// What it is about.
     pub title: String,
-    /// When it was taken: seconds since 1970, in UTC.
+    /// When it was begun: seconds since 1970, in UTC.
     pub taken_at_unix_s: u64,
     /// With what it was taken, such as `rdb 0.1.0`.
     pub taken_by: String,
     /// The machine that asked, and with it all that runs on the same one.
     pub machine: Machine,
-    /// The disk of those that store on this machine.
+    /// The disk of those that store on this machine, where it was measured.
     pub disk: Option<Disk>,
-    /// What was measured, in the order in which it was.
+    /// What was measured, in the order in which it was. Of several rounds of the same, plots show the median
+    /// one.
     pub measurements: Vec<Measurement>,
 }
 
 impl Report {
     /// A report on this machine, dated now, with nothing measured yet.
     pub fn new(title: impl Into<String>, taken_by: impl Into<String>) -> Self {
-        let now = rdb_engine_api::Clock::wall(&rdb_engine_api::SystemClock::new());
-        let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let since = SystemClock::new().wall().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             title: title.into(),
             taken_at_unix_s: since.as_secs(),
@@ -33,9 +43,9 @@ impl Report {
         }
     }
 
-    /// For people: a line for each measurement, aligned.
+    /// For people: a line for each measurement and kind of operation, aligned.
     pub fn table(&self) -> String {
-        String::new()
+        table::text(&self.measurements)
     }
 
     /// For programs, the raw samples included.
@@ -44,8 +54,11 @@ impl Report {
         serde_json::to_string_pretty(self).unwrap_or_else(|error| unreachable!("{error}"))
     }
 
-    /// A page that shows it all, with plots, and needs nothing besides.
+    /// For people: a page that shows it all with plots and needs nothing besides, neither network nor script.
     pub fn html(&self) -> String {
-        String::new()
+        page::html(self)
     }
 }
+
+#[cfg(test)]
+mod tests;
