@@ -48,14 +48,24 @@ impl Chart {
             let y = scale.y(*tick);
             writeln!(svg, "<path d=\"M{LEFT} {y:.1}H{right}\" stroke=\"#ddd\"/>")?;
             let label = short(*tick);
-            writeln!(svg, "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>", LEFT - 8.0, y + 4.0)?;
+            writeln!(
+                svg,
+                "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>",
+                LEFT - 8.0,
+                y + 4.0
+            )?;
         }
         for (place, label) in self.places.iter().enumerate() {
             let (x, y) = (self.x(place), bottom + 18.0);
             writeln!(svg, "<text x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\">{label}</text>")?;
         }
         let middle = f64::midpoint(LEFT, right);
-        writeln!(svg, "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>", HEIGHT - 12.0, self.x_title)?;
+        writeln!(
+            svg,
+            "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+            HEIGHT - 12.0,
+            self.x_title
+        )?;
         let middle = f64::midpoint(TOP, bottom);
         writeln!(
             svg,
@@ -64,10 +74,17 @@ impl Chart {
         )?;
         for (number, (name, line)) in self.lines.iter().enumerate() {
             let colour = COLOURS[number % COLOURS.len()];
-            let points = line.iter().enumerate().filter_map(|(place, value)| Some((self.x(place), scale.y((*value)?))));
+            let points = line
+                .iter()
+                .enumerate()
+                .filter_map(|(place, value)| Some((self.x(place), scale.y((*value)?))));
             let points: Vec<(f64, f64)> = points.collect();
             let path: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-            writeln!(svg, "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>", path.join(" "))?;
+            writeln!(
+                svg,
+                "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",
+                path.join(" ")
+            )?;
             for (x, y) in points {
                 writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>")?;
             }
@@ -105,12 +122,16 @@ impl Scale {
     /// From the power of ten below the lowest to the one above the highest.
     fn powers(lowest: f64, highest: f64) -> Self {
         let (from, to) = (lowest.max(1e-3).log10().floor() as i32, highest.max(1e-2).log10().ceil() as i32);
-        Self { ticks: (from..=to.max(from + 1)).map(|power| 10_f64.powi(power)).collect(), is_logarithmic: true }
+        Self {
+            ticks: (from..=to.max(from + 1)).map(|power| 10_f64.powi(power)).collect(),
+            is_logarithmic: true,
+        }
     }
 
     fn y(&self, value: f64) -> f64 {
         let along = |it: f64| if self.is_logarithmic { it.max(1e-9).log10() } else { it };
-        let (first, last) = (self.ticks.first().copied().unwrap_or(0.0), self.ticks.last().copied().unwrap_or(1.0));
+        let (first, last) =
+            (self.ticks.first().copied().unwrap_or(0.0), self.ticks.last().copied().unwrap_or(1.0));
         let part = (along(value) - along(first)) / (along(last) - along(first));
         HEIGHT - BOTTOM - part * (HEIGHT - BOTTOM - TOP)
     }
@@ -141,7 +162,8 @@ mod tests {
     fn powers_of_ten_are_equally_far_apart() {
         let scale = Scale::powers(90.0, 7_300.0);
         assert_eq!(scale.ticks, [10.0, 100.0, 1_000.0, 10_000.0]);
-        let steps: Vec<f64> = scale.ticks.windows(2).map(|pair| scale.y(pair[0]) - scale.y(pair[1])).collect();
+        let steps: Vec<f64> =
+            scale.ticks.windows(2).map(|pair| scale.y(pair[0]) - scale.y(pair[1])).collect();
         assert!(steps.iter().all(|step| (step - steps[0]).abs() < 1e-6), "{steps:?}");
     }
 }

@@ -109,7 +109,11 @@ pub(crate) fn curve_measurements(rounds: usize) -> usize {
 /// Measures all curves: each number of callers in turn, and at each the rivals interleaved. A rival that cannot
 /// be measured has no curve.
 pub(crate) async fn curves(rounds: usize, place: &Place, display: &Display) -> Vec<Curve> {
-    let empty = |(plot, name, _): (&str, &str, _)| Curve { plot: plot.to_owned(), name: name.to_owned(), points: Vec::new() };
+    let empty = |(plot, name, _): (&str, &str, _)| Curve {
+        plot: plot.to_owned(),
+        name: name.to_owned(),
+        points: Vec::new(),
+    };
     let mut curves = plotted().map(empty);
     for callers in CALLERS {
         let mut open = Vec::new();

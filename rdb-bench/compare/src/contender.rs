@@ -7,9 +7,9 @@ use crate::failure::Result;
 use crate::peers::{Bare, Etcd, Node, Persistence, Redis};
 use crate::place::Place;
 use crate::side::{Driven, Side};
+use crate::sides::{Import, InProcess, RedisBenchmark, WholeScan};
 #[cfg(feature = "rocks")]
 use crate::sides::{Raw, Work};
-use crate::sides::{Import, InProcess, RedisBenchmark, WholeScan};
 
 /// What stands on one side of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

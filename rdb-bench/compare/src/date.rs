@@ -27,7 +27,8 @@ mod tests {
 
     #[test]
     fn days_are_told_as_dates() {
-        let expected = [(0, "1970-01-01"), (11_016, "2000-02-29"), (19_782, "2024-02-29"), (20_513, "2026-03-01")];
+        let expected =
+            [(0, "1970-01-01"), (11_016, "2000-02-29"), (19_782, "2024-02-29"), (20_513, "2026-03-01")];
         for (days, date) in expected {
             assert_eq!(of_day(days), date);
         }

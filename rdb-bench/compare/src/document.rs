@@ -69,7 +69,13 @@ fn write_page(performance: &Performance, page: &mut String) -> std::fmt::Result 
     for row in rows {
         let (ratio, spread) = (row.ratio.map_or_else(|| "-".to_owned(), times), spread(row));
         let (target, stretch) = (limit(row.direction, row.target), limit(row.direction, row.stretch));
-        writeln!(page, "| [{}](#{}) | {ratio} | {spread} | {target} | {stretch} | {} |", row.title, row.name, verdict(row))?;
+        writeln!(
+            page,
+            "| [{}](#{}) | {ratio} | {spread} | {target} | {stretch} | {} |",
+            row.title,
+            row.name,
+            verdict(row)
+        )?;
     }
     if !performance.curves.is_empty() {
         writeln!(page, "\n## Plots\n")?;
@@ -96,10 +102,16 @@ fn write_row(row: &Measured, page: &mut String) -> std::fmt::Result {
     if let Some(reason) = &row.not_measured {
         return writeln!(page, "Not measured on {}: {reason}.", row.date);
     }
-    writeln!(page, "| {} | {} | p50, µs | p99, µs | every round |\n|---|---|---|---|---|", row.date, row.figure.title())?;
+    writeln!(
+        page,
+        "| {} | {} | p50, µs | p99, µs | every round |\n|---|---|---|---|---|",
+        row.date,
+        row.figure.title()
+    )?;
     for side in [&row.ours, &row.rival] {
         let figure = |figure| side.median(figure).map_or_else(|| "-".to_owned(), number);
-        let rounds: Vec<_> = side.rounds.iter().filter_map(|round| row.figure.of(round)).map(number).collect();
+        let rounds: Vec<_> =
+            side.rounds.iter().filter_map(|round| row.figure.of(round)).map(number).collect();
         writeln!(
             page,
             "| {} | {} | {} | {} | {} |",
@@ -120,13 +132,26 @@ fn write_how(side: &MeasuredSide, page: &mut String) -> std::fmt::Result {
     writeln!(page, "\n{}: `{}`", side.name, side.how)
 }
 
+/// A size, as the page shows it.
+pub(crate) fn scale(scale: &Scale) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = write_scale(scale, &mut text);
+    text
+}
+
 fn write_scale(scale: &Scale, page: &mut String) -> std::fmt::Result {
     let records = number(scale.records as f64);
     writeln!(page, "\n### {records} records of {} bytes on {}\n", scale.value_bytes, scale.engine)?;
-    writeln!(page, "| 64 callers | load | get | get p99 | CAS | CAS p99 | full scan |\n|---|---|---|---|---|---|---|")?;
+    writeln!(
+        page,
+        "| 64 callers | load | get | get p99 | CAS | CAS p99 | full scan |\n|---|---|---|---|---|---|---|"
+    )?;
     for (name, stage) in [("in process", &scale.in_process), ("served", &scale.served)] {
         let Stage { load_per_second, get, cas, scan_per_second } = stage;
-        let p99 = |figures: &Figures| figures.latency.map_or_else(|| "-".to_owned(), |it| number(it.p99_us) + " µs");
+        let p99 = |figures: &Figures| {
+            figures.latency.map_or_else(|| "-".to_owned(), |it| number(it.p99_us) + " µs")
+        };
         writeln!(
             page,
             "| {name} | {}/s | {}/s | {} | {}/s | {} | {}/s |",
@@ -173,7 +198,8 @@ pub(crate) fn plots(performance: &Performance) -> Vec<(&'static str, String)> {
 }
 
 fn throughput(curves: &[&Curve], title: &str) -> Chart {
-    let mut callers: Vec<usize> = curves.iter().flat_map(|curve| curve.points.iter().map(|it| it.0)).collect();
+    let mut callers: Vec<usize> =
+        curves.iter().flat_map(|curve| curve.points.iter().map(|it| it.0)).collect();
     callers.sort_unstable();
     callers.dedup();
     let line = |curve: &&Curve| {

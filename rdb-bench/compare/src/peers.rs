@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use bare::{Bare, serve};
 pub(crate) use etcd::Etcd;
 pub(crate) use node::Node;
-pub(crate) use redis::{Benchmarked, Persistence, Redis};
+pub(crate) use redis::{Persistence, Redis};
 
 use crate::failure::Result;
 use crate::process;
@@ -41,7 +41,8 @@ pub(crate) async fn versions() -> Vec<(String, String)> {
     for (program, argument) in [("etcd", "--version"), ("redis-server", "--version")] {
         let Ok(path) = find(program, "") else { continue };
         let Ok(told) = process::output(&path, &[argument.to_owned()]).await else { continue };
-        let is_number = |word: &&str| word.trim_start_matches("v=").starts_with(|it: char| it.is_ascii_digit());
+        let is_number =
+            |word: &&str| word.trim_start_matches("v=").starts_with(|it: char| it.is_ascii_digit());
         let number = told.split_whitespace().find(is_number).unwrap_or("unknown");
         versions.push((program.to_owned(), number.trim_start_matches("v=").to_owned()));
     }

@@ -195,11 +195,13 @@ mod tests {
     #[test]
     fn rows_measured_again_replace_the_old_ones_in_the_order_of_the_table() {
         let not = |index: usize, reason: &str| Measured::not_measured(&ROWS[index], reason.into());
-        let mut performance = Performance { rows: vec![not(3, "old"), not(5, "old")], ..Performance::default() };
+        let mut performance =
+            Performance { rows: vec![not(3, "old"), not(5, "old")], ..Performance::default() };
         performance.merge(vec![not(5, "new"), not(0, "new")]);
         let rows: Vec<_> =
             performance.rows.iter().map(|row| (row.name.as_str(), row.not_measured.as_deref())).collect();
-        let expected = [(ROWS[0].name, Some("new")), (ROWS[3].name, Some("old")), (ROWS[5].name, Some("new"))];
+        let expected =
+            [(ROWS[0].name, Some("new")), (ROWS[3].name, Some("old")), (ROWS[5].name, Some("new"))];
         assert_eq!(rows, expected);
     }
 }

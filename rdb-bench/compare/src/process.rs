@@ -74,7 +74,10 @@ impl Process {
     }
 
     /// Waits until a question is answered.
-    pub(crate) async fn serves<T, F: Future<Output = Result<T>>>(&mut self, ask: impl Fn() -> F) -> Result<T> {
+    pub(crate) async fn serves<T, F: Future<Output = Result<T>>>(
+        &mut self,
+        ask: impl Fn() -> F,
+    ) -> Result<T> {
         let deadline = Instant::now() + START;
         loop {
             if let Some(status) = self.child.try_wait()? {

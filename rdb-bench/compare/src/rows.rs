@@ -108,10 +108,7 @@ pub(crate) const ROWS: [Row; 17] = [
         "get-unary",
         "unary get against a bare tonic unary echo",
         (0.8, 0.9),
-        (
-            Contender::Sdk(Sdk { unary: true, ..Sdk::new(Get, 64) }),
-            Contender::BareUnary { callers: 64 },
-        ),
+        (Contender::Sdk(Sdk { unary: true, ..Sdk::new(Get, 64) }), Contender::BareUnary { callers: 64 }),
         "64 callers and one connection on both sides; the SDK sends each request in a call of its own, as \
          clients in other languages do. The rival's server looks into a map.",
     ),
@@ -183,7 +180,9 @@ pub(crate) fn chosen(names: &[String]) -> Result<Vec<&'static Row>, String> {
     }
     let find = |name: &String| {
         let known = || ROWS.map(|row| row.name).join(", ");
-        ROWS.iter().find(|row| row.name == name).ok_or_else(|| format!("no row is named `{name}`; known: {}", known()))
+        ROWS.iter()
+            .find(|row| row.name == name)
+            .ok_or_else(|| format!("no row is named `{name}`; known: {}", known()))
     };
     names.iter().map(find).collect()
 }
@@ -205,7 +204,8 @@ mod tests {
 
     #[test]
     fn rows_are_chosen_by_name() {
-        let names: Vec<_> = chosen(&["scan".into(), "import".into()]).unwrap().iter().map(|row| row.name).collect();
+        let names: Vec<_> =
+            chosen(&["scan".into(), "import".into()]).unwrap().iter().map(|row| row.name).collect();
         assert_eq!(names, ["scan", "import"]);
         assert!(chosen(&["nothing".into()]).unwrap_err().contains("known: get-redis-benchmark, "));
     }

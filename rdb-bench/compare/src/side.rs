@@ -24,7 +24,7 @@ pub(crate) struct Driven {
     /// An engine of which a watch is opened, and never read, while it is measured.
     watched: Option<Arc<dyn Engine>>,
     /// What has to live as long as the target.
-    _peer: Box<dyn Send>,
+    _peer: Box<dyn Send + Sync>,
 }
 
 impl Driven {
@@ -32,7 +32,7 @@ impl Driven {
     pub(crate) async fn open(
         target: Arc<dyn Target>,
         settings: Settings,
-        peer: impl Send + 'static,
+        peer: impl Send + Sync + 'static,
     ) -> Result<Self> {
         let info = target.info();
         let how = info.command_line.unwrap_or(info.name);

@@ -7,7 +7,7 @@ mod raw;
 mod redis_benchmark;
 mod whole_scan;
 
-pub(crate) use import::{Import, unpacked};
+pub(crate) use import::Import;
 pub(crate) use in_process::InProcess;
 #[cfg(feature = "rocks")]
 pub(crate) use raw::{Raw, Work};

@@ -13,8 +13,8 @@ use crate::failure::Result;
 use crate::process::Process;
 use crate::wire::etcd::kv_client::KvClient;
 use crate::wire::etcd::{
-    Compare, PutRequest, RangeRequest, RangeResponse, RequestOp, ResponseOp, TxnRequest, TxnResponse, compare,
-    request_op, response_op,
+    Compare, PutRequest, RangeRequest, RangeResponse, RequestOp, ResponseOp, TxnRequest, TxnResponse,
+    compare, request_op, response_op,
 };
 
 /// The most operations that etcd takes in a transaction, unless it is told otherwise, are 128.

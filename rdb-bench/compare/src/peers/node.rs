@@ -26,12 +26,7 @@ impl Node {
     }
 
     /// A node on a data directory that may hold data.
-    async fn start_on(
-        data: TempDir,
-        program: &Path,
-        engine: &str,
-        flags: &[String],
-    ) -> Result<Self> {
+    async fn start_on(data: TempDir, program: &Path, engine: &str, flags: &[String]) -> Result<Self> {
         if !program.is_file() {
             let hint = "build it with cargo build --release --workspace --locked, or say --server PATH";
             return Err(format!("rdb-server is not beside this program; {hint}").into());

@@ -114,7 +114,15 @@ impl Redis {
     ) -> Result<(String, Benchmarked)> {
         let program = find("redis-benchmark", "redis-tools")?;
         let mut arguments = strings(["-p", &self.port.to_string(), "-t", test, "-c", &clients.to_string()]);
-        arguments.extend(strings(["-n", &requests.to_string(), "-r", &keys.to_string(), "-d", "100", "--csv"]));
+        arguments.extend(strings([
+            "-n",
+            &requests.to_string(),
+            "-r",
+            &keys.to_string(),
+            "-d",
+            "100",
+            "--csv",
+        ]));
         let csv = process::output(&program, &arguments).await?;
         let line = process::shown(&program, &arguments, self.data.path());
         Ok((line, Benchmarked::parse(&csv)?))

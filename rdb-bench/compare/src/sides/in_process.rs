@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rand::Rng as _;
-use rand::rngs::StdRng;
 use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 use rdb_bench::{EngineTarget, Run, Workload};
 use rdb_client::{Engine, Key};
 use tempfile::TempDir;

@@ -63,7 +63,7 @@ impl Raw {
     pub(crate) async fn open(work: Work, place: &Place) -> Result<Self> {
         let data = crate::peers::folder(&place.disk, "raw")?;
         let (db, keys, file) = if work == Work::Import {
-            (None, Vec::new(), Some(super::unpacked(place).await?))
+            (None, Vec::new(), Some(super::import::unpacked(place).await?))
         } else {
             let names = place.keys()?;
             let keys: Vec<Vec<u8>> =
@@ -95,7 +95,8 @@ fn options() -> Options {
     options.set_max_bytes_for_level_base(256 << 20);
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_bottommost_compression_type(DBCompressionType::Zstd);
-    options.set_max_background_jobs(thread::available_parallelism().map_or(2, |it| it.get().clamp(2, 8)) as i32);
+    options
+        .set_max_background_jobs(thread::available_parallelism().map_or(2, |it| it.get().clamp(2, 8)) as i32);
     options.set_max_open_files(512);
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     options.set_track_and_verify_wals_in_manifest(true);

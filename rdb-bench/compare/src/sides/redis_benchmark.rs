@@ -55,7 +55,8 @@ impl Side for RedisBenchmark {
         let (line, measured) = ask(((expected * self.time.as_secs_f64()) as u64).max(1)).await?;
         self.expected = Some(measured.per_second);
         self.line = format!("{}; {line}", self.redis.line());
-        let latency = Percentiles { p50_us: measured.p50_us, p99_us: measured.p99_us, ..Percentiles::default() };
+        let latency =
+            Percentiles { p50_us: measured.p50_us, p99_us: measured.p99_us, ..Percentiles::default() };
         Ok(Figures { latency: Some(latency), ..Figures::rate(measured.per_second) })
     }
 }

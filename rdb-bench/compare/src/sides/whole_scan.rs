@@ -17,7 +17,7 @@ pub(crate) struct WholeScan {
     time: Duration,
     how: String,
     /// What has to live as long as the engine.
-    _peer: Box<dyn Send>,
+    _peer: Box<dyn Send + Sync>,
 }
 
 impl WholeScan {
@@ -27,7 +27,7 @@ impl WholeScan {
         records: u64,
         time: Duration,
         how: String,
-        peer: impl Send + 'static,
+        peer: impl Send + Sync + 'static,
     ) -> Self {
         Self { engine, records, time, how, _peer: Box::new(peer) }
     }
