@@ -88,38 +88,47 @@ impl Open {
     }
 }
 
-/// Those that are plotted against the number of callers: the plot, the name, and who it is.
-fn plotted() -> [(&'static str, &'static str, fn(usize) -> Contender); 7] {
+/// Those that are plotted: the plot, and the name in it.
+const PLOTTED: [(&str, &str); 7] = [
+    ("get", "SDK"),
+    ("get", "bare stream"),
+    ("get", "Redis, multiplexed"),
+    ("get", "redis-benchmark"),
+    ("get", "etcd"),
+    ("cas", "SDK"),
+    ("cas", "etcd"),
+];
+
+fn plotted(callers: usize) -> [Contender; 7] {
     [
-        ("get", "SDK", |callers| Contender::Sdk(Sdk::new(Workload::Get, callers))),
-        ("get", "bare stream", |callers| Contender::BareStream { callers }),
-        ("get", "Redis, multiplexed", |callers| Contender::Redis { workload: Workload::Get, callers }),
-        ("get", "redis-benchmark", |clients| Contender::RedisBenchmarkGet { clients }),
-        ("get", "etcd", |callers| Contender::Etcd { workload: Workload::Get, callers }),
-        ("cas", "SDK", |callers| Contender::Sdk(Sdk::new(Workload::Cas, callers))),
-        ("cas", "etcd", |callers| Contender::Etcd { workload: Workload::Cas, callers }),
+        Contender::Sdk(Sdk::new(Workload::Get, callers)),
+        Contender::BareStream { callers },
+        Contender::Redis { workload: Workload::Get, callers },
+        Contender::RedisBenchmarkGet { clients: callers },
+        Contender::Etcd { workload: Workload::Get, callers },
+        Contender::Sdk(Sdk::new(Workload::Cas, callers)),
+        Contender::Etcd { workload: Workload::Cas, callers },
     ]
 }
 
 /// How many measurements all curves take.
 pub(crate) fn curve_measurements(rounds: usize) -> usize {
-    plotted().len() * CALLERS.len() * rounds
+    PLOTTED.len() * CALLERS.len() * rounds
 }
 
 /// Measures all curves: each number of callers in turn, and at each the rivals interleaved. A rival that cannot
 /// be measured has no curve.
 pub(crate) async fn curves(rounds: usize, place: &Place, display: &Display) -> Vec<Curve> {
-    let empty = |(plot, name, _): (&str, &str, _)| Curve {
+    let mut curves = PLOTTED.map(|(plot, name)| Curve {
         plot: plot.to_owned(),
         name: name.to_owned(),
         points: Vec::new(),
-    };
-    let mut curves = plotted().map(empty);
+    });
     for callers in CALLERS {
         let mut open = Vec::new();
-        for (place_of, (_, _, contender)) in plotted().into_iter().enumerate() {
-            display.tell(format!("curves: start {}", contender(callers).name()));
-            match Open::new(contender(callers), place).await {
+        for (place_of, contender) in plotted(callers).into_iter().enumerate() {
+            display.tell(format!("curves: start {}", contender.name()));
+            match Open::new(contender, place).await {
                 Ok(side) => open.push((place_of, side)),
                 Err(error) => display.line(&format!("no curve: {error}")),
             }
