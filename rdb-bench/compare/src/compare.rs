@@ -44,9 +44,10 @@ impl Display {
 /// Measures a row. Both sides run from its beginning to its end, and are idle while the other one is measured.
 pub(crate) async fn row(row: &Row, rounds: usize, place: &Place, display: &Display) -> Measured {
     display.tell(format!("{}: start", row.name));
+    let begun = display.0.position();
     let measured = rounds_of(row, rounds, place, display).await;
     measured.unwrap_or_else(|error| {
-        display.0.set_position(display.0.position().next_multiple_of(2 * rounds as u64));
+        display.0.set_position(begun + 2 * rounds as u64);
         Measured::not_measured(row, error.to_string())
     })
 }

@@ -38,15 +38,19 @@ pub(crate) fn folder(disk: &Path, name: &str) -> Result<tempfile::TempDir> {
 /// The versions of the rivals that are installed.
 pub(crate) async fn versions() -> Vec<(String, String)> {
     let mut versions = Vec::new();
-    for (program, argument) in [("etcd", "--version"), ("redis-server", "--version")] {
-        let Ok(path) = find(program, "") else { continue };
-        let Ok(told) = process::output(&path, &[argument.to_owned()]).await else { continue };
-        let is_number =
-            |word: &&str| word.trim_start_matches("v=").starts_with(|it: char| it.is_ascii_digit());
-        let number = told.split_whitespace().find(is_number).unwrap_or("unknown");
-        versions.push((program.to_owned(), number.trim_start_matches("v=").to_owned()));
+    for program in ["etcd", "redis-server"] {
+        if let Ok(path) = find(program, "") {
+            versions.push((program.to_owned(), version(&path).await));
+        }
     }
     versions
+}
+
+/// The version that a program tells of itself: the first word with a number in front, or with `v=` before it.
+async fn version(program: &Path) -> String {
+    let told = process::output(program, &["--version".to_owned()]).await.unwrap_or_default();
+    let mut words = told.split_whitespace().map(|word| word.trim_start_matches("v="));
+    words.find(|word| word.starts_with(|it: char| it.is_ascii_digit())).unwrap_or("unknown").to_owned()
 }
 
 fn strings<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Vec<String> {

@@ -8,7 +8,7 @@ use rdb_client::Key;
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{find, folder, free_port, strings, text, unsupported};
+use super::{find, folder, free_port, strings, text, unsupported, version};
 use crate::failure::Result;
 use crate::process::Process;
 use crate::wire::etcd::kv_client::KvClient;
@@ -25,6 +25,7 @@ const TRANSACTION: usize = 100;
 pub(crate) struct Etcd {
     process: Process,
     url: String,
+    version: String,
     /// Behind the process: it goes when that is gone.
     _data: TempDir,
 }
@@ -56,13 +57,13 @@ impl Etcd {
                 Ok(client.range(RangeRequest { key: "ready".into() }).await?)
             })
             .await?;
-        Ok(Self { process, url, _data: data })
+        Ok(Self { process, url, version: version(&program).await, _data: data })
     }
 
     /// Asks it over one connection, as its own clients do.
     pub(crate) async fn target(self) -> Result<Arc<dyn Target>> {
         let connection = Endpoint::from_shared(self.url.clone())?.tcp_nodelay(true).connect().await?;
-        let info = TargetInfo::new("etcd", "3", "synced").command_line(self.process.line());
+        let info = TargetInfo::new("etcd", self.version.clone(), "synced").command_line(self.process.line());
         Ok(Arc::new(EtcdTarget { client: KvClient::new(connection), info, _server: self }))
     }
 }

@@ -10,7 +10,7 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 
-use super::{find, folder, free_port, strings, text, unsupported};
+use super::{find, folder, free_port, strings, text, unsupported, version};
 use crate::failure::Result;
 use crate::process::{self, Process};
 
@@ -34,6 +34,7 @@ pub(crate) struct Redis {
     /// Behind the process: it goes when that is gone.
     data: TempDir,
     durability: &'static str,
+    version: String,
 }
 
 impl Redis {
@@ -69,7 +70,7 @@ impl Redis {
             Persistence::Off => "none",
             Persistence::Always => "appendfsync always",
         };
-        Ok(Self { process, port, data, durability })
+        Ok(Self { process, port, data, durability, version: version(&program).await })
     }
 
     /// Its command line.
@@ -100,7 +101,8 @@ impl Redis {
     /// Asks it over one connection that all callers share.
     pub(crate) async fn target(self) -> Result<Arc<dyn Target>> {
         let connection = self.connect().await?;
-        let info = TargetInfo::new("Redis, multiplexed", "7", self.durability).command_line(self.line());
+        let info = TargetInfo::new("Redis, multiplexed", self.version.clone(), self.durability)
+            .command_line(self.line());
         Ok(Arc::new(RedisTarget { connection, info, server: self }))
     }
 
