@@ -17,6 +17,8 @@ const LATENCY_CALLERS: usize = 64;
 /// Writes the JSON file, the Markdown beside it, and the plots in a folder beside it.
 pub(crate) fn write(performance: &Performance, json: &Path) -> Result<()> {
     fs::write(json, performance.json()?)?;
+    // From the file, whose numbers may differ in the last bit from those in memory.
+    let performance = &Performance::read(json)?;
     fs::write(json.with_extension("md"), markdown(performance))?;
     let folder = json.with_extension("");
     fs::create_dir_all(&folder)?;

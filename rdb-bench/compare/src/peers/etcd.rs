@@ -25,6 +25,7 @@ const TRANSACTION: usize = 100;
 pub(crate) struct Etcd {
     process: Process,
     url: String,
+    peer_url: String,
     version: String,
     /// Behind the process: it goes when that is gone.
     _data: TempDir,
@@ -57,13 +58,14 @@ impl Etcd {
                 Ok(client.range(RangeRequest { key: "ready".into() }).await?)
             })
             .await?;
-        Ok(Self { process, url, version: version(&program).await, _data: data })
+        Ok(Self { process, url, peer_url: peer, version: version(&program).await, _data: data })
     }
 
     /// Asks it over one connection, as its own clients do.
     pub(crate) async fn target(self) -> Result<Arc<dyn Target>> {
         let connection = Endpoint::from_shared(self.url.clone())?.tcp_nodelay(true).connect().await?;
-        let info = TargetInfo::new("etcd", self.version.clone(), "synced").command_line(self.process.line());
+        let line = self.process.line().replace(&self.url, "URL").replace(&self.peer_url, "PEER");
+        let info = TargetInfo::new("etcd", self.version.clone(), "synced").command_line(line);
         Ok(Arc::new(EtcdTarget { client: KvClient::new(connection), info, _server: self }))
     }
 }

@@ -74,8 +74,12 @@ impl Redis {
     }
 
     /// Its command line.
-    pub(crate) fn line(&self) -> &str {
-        self.process.line()
+    pub(crate) fn line(&self) -> String {
+        self.without_port(self.process.line())
+    }
+
+    fn without_port(&self, line: &str) -> String {
+        line.replace(&self.port.to_string(), "PORT")
     }
 
     /// One connection.
@@ -127,7 +131,7 @@ impl Redis {
         ]));
         let csv = process::output(&program, &arguments).await?;
         let line = process::shown(&program, &arguments, self.data.path());
-        Ok((line, Benchmarked::parse(&csv)?))
+        Ok((self.without_port(&line), Benchmarked::parse(&csv)?))
     }
 }
 

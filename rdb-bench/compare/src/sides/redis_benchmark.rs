@@ -34,7 +34,7 @@ impl RedisBenchmark {
     ) -> Result<Self> {
         let redis = Redis::start(persistence, &place.disk).await?;
         redis.load(place.records, 100).await?;
-        let line = redis.line().to_owned();
+        let line = redis.line();
         Ok(Self { redis, test, clients, records: place.records, time: place.time, line, expected: None })
     }
 }
