@@ -43,6 +43,7 @@ pub struct ClientBuilder {
     pub(crate) connect_timeout: Duration,
     pub(crate) retry: RetryPolicy,
     pub(crate) exactly_once: bool,
+    pub(crate) pipelines: usize,
     pub(crate) keepalive_interval: Duration,
     pub(crate) keepalive_timeout: Duration,
     pub(crate) stream_window_bytes: u32,
@@ -60,6 +61,7 @@ impl ClientBuilder {
             connect_timeout: Duration::from_secs(3),
             retry: RetryPolicy::default(),
             exactly_once: true,
+            pipelines: 1,
             keepalive_interval: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(5),
             stream_window_bytes: 4 << 20,
@@ -139,6 +141,15 @@ impl ClientBuilder {
     #[must_use]
     pub const fn exactly_once(mut self, exactly_once: bool) -> Self {
         self.exactly_once = exactly_once;
+        self
+    }
+
+    /// Over how many streams requests share messages (1), each on a connection of its own. More are of use to a
+    /// client that keeps several cores busy. With 0, every request is one of its own, as it is towards a node that
+    /// has no pipelines.
+    #[must_use]
+    pub const fn pipelines(mut self, pipelines: usize) -> Self {
+        self.pipelines = pipelines;
         self
     }
 

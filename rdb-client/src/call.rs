@@ -33,7 +33,13 @@ impl Deadline {
 
     /// The milliseconds that are left, rounded up.
     pub(crate) fn left_ms(self) -> u64 {
-        u64::try_from(self.left().as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+        self.left_ms_at(Instant::now())
+    }
+
+    /// The milliseconds that are left at this instant, rounded up.
+    pub(crate) fn left_ms_at(self, now: Instant) -> u64 {
+        let left = self.0.saturating_duration_since(now);
+        u64::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
     }
 
     /// The deadline of one attempt, where there is a use in another after it: half of what is left beyond the
@@ -43,6 +49,11 @@ impl Deadline {
         const LEAST: Duration = Duration::from_millis(100);
         let spare = self.left().saturating_sub(taken_anyway);
         if spare < LEAST { self } else { Self(self.0 - spare / 2) }
+    }
+
+    /// What comes before the deadline.
+    pub(crate) async fn reached_before<T>(self, coming: impl Future<Output = T>) -> Option<T> {
+        timeout_at(self.0, coming).await.ok()
     }
 
     /// Waits for a part of an answer.
@@ -83,9 +94,11 @@ where
     }
     match timeout_at(deadline.0, send(request)).await {
         Ok(Ok(response)) => Ok(response.into_inner()),
-        Ok(Err(status)) if has_cause::<TimeoutExpired>(&status, |_| true) => Err(timed_out(call, &flight)),
-        Ok(Err(status)) => Err(failed(call, &flight, &status)),
-        Err(_) => Err(timed_out(call, &flight)),
+        Ok(Err(status)) if has_cause::<TimeoutExpired>(&status, |_| true) => {
+            Err(timed_out(call, flight.give_up()))
+        }
+        Ok(Err(status)) => Err(failed(call, &status, || flight.give_up())),
+        Err(_) => Err(timed_out(call, flight.give_up())),
     }
 }
 
@@ -144,8 +157,9 @@ pub(crate) fn too_late() -> Error {
     Error::new(ErrorKind::Unavailable, "time is over before the request was sent")
 }
 
-fn timed_out(call: Call, flight: &Flight) -> Error {
-    if flight.give_up() {
+/// No answer came in time. `was_unsent`: the request certainly never left.
+pub(crate) fn timed_out(call: Call, was_unsent: bool) -> Error {
+    if was_unsent {
         return too_late();
     }
     match call {
@@ -154,9 +168,10 @@ fn timed_out(call: Call, flight: &Flight) -> Error {
     }
 }
 
-fn failed(call: Call, flight: &Flight, status: &Status) -> Error {
+/// The request failed. `was_unsent`: whether it certainly never left.
+pub(crate) fn failed(call: Call, status: &Status, was_unsent: impl FnOnce() -> bool) -> Error {
     let error = from_status(status, call);
-    let never_executed = || flight.give_up() || has_cause(status, is_refused_stream);
+    let never_executed = || was_unsent() || is_refused(status);
     if error.kind() == ErrorKind::Unknown && never_executed() {
         return Error::new(ErrorKind::Unavailable, "request was not sent").because(error);
     }
@@ -164,6 +179,10 @@ fn failed(call: Call, flight: &Flight, status: &Status) -> Error {
 }
 
 /// HTTP/2 promises of a stream refused by the other side that nothing was processed.
+pub(crate) fn is_refused(status: &Status) -> bool {
+    has_cause(status, is_refused_stream)
+}
+
 fn is_refused_stream(error: &h2::Error) -> bool {
     error.is_remote() && error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
 }

@@ -26,10 +26,12 @@ use crate::dialer::Dialer;
 use crate::lanes::{Lane, Lanes};
 use crate::node::{Health, NodeStatus};
 use crate::once::{self, Link, Sessions, Writing};
+use crate::pipeline::Method;
 use crate::restore::Upload;
 use crate::retry::RetryPolicy;
 use crate::scan::{ScanParts, malformed};
 use crate::waits::Waits;
+use crate::way::Way;
 use crate::wire::Wire;
 
 /// What is said of a server that is something else.
@@ -38,7 +40,9 @@ const NO_NODE: &str = "cannot connect: no FlareDB node answers there";
 /// A FlareDB node, as an [`Engine`].
 ///
 /// Cloning is cheap; clones share one connection, which is made anew when it breaks, and where they watch or wait,
-/// another for each hundred such requests, so that these keep out no others. Every request has a
+/// another for each hundred such requests, so that these keep out no others. Requests that are short and soon
+/// answered share a stream and its messages ([`ClientBuilder::pipelines`]): concurrent callers are served faster for
+/// it, and a single one no slower. Every request has a
 /// deadline ([`ClientBuilder::timeout`], and for a write that waits for its conditions that wait besides).
 /// Reads, and writes that were certainly not applied, are repeated within it ([`RetryPolicy`]). So is a write
 /// that may have been applied, where the node has sessions: it carries a number by which the node applies it
@@ -46,8 +50,8 @@ const NO_NODE: &str = "cannot connect: no FlareDB node answers there";
 /// deadline passes first, it fails as [`Unknown`](ErrorKind::Unknown) (C10), and
 /// [`what_became_of`](Self::what_became_of) can be asked later.
 ///
-/// Values come without a copy: each shares the buffer that its answer or chunk was received in. Copy what
-/// is kept for long, so as not to keep the rest of the buffer with it.
+/// Values come without a copy: each shares the buffer that its chunk was received in, or its answer and those that
+/// came with it. Copy what is kept for long, so as not to keep the rest of the buffer with it.
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -56,7 +60,7 @@ pub struct Client {
 
 struct Shared {
     /// None once the client is closed.
-    lanes: RwLock<Option<Lanes>>,
+    lanes: RwLock<Option<Arc<Lanes>>>,
     closing: CancellationToken,
     /// The writes that `close` has to wait for.
     writes: TaskTracker,
@@ -109,7 +113,7 @@ impl Client {
         let engine = info.engine.ok_or_else(|| malformed("node does not say what it is"))?;
         let engine = EngineInfo::try_from(engine)?;
         let shared = Shared {
-            lanes: RwLock::new(Some(lanes)),
+            lanes: RwLock::new(Some(Arc::new(lanes))),
             closing: CancellationToken::new(),
             writes: TaskTracker::new(),
             // What the node does not declare is not asked of it.
@@ -156,7 +160,7 @@ impl Client {
     /// [`Unavailable`](ErrorKind::Unavailable) where it does not answer; [`Closed`](ErrorKind::Closed)
     /// after [`close`](Engine::close).
     pub async fn node_status(&self) -> Result<NodeStatus> {
-        let answer = self.read(v1::StatusRequest {}, |wire, request| async move {
+        let answer = self.read_by(v1::StatusRequest {}, |wire, request| async move {
             NodeClient::new(wire).status(request).await
         });
         answer.await?.try_into()
@@ -169,7 +173,7 @@ impl Client {
     pub async fn health(&self) -> Result<Health> {
         let everything = HealthCheckRequest { service: String::new() };
         let answer = self
-            .read(everything, |wire, request| async move { HealthClient::new(wire).check(request).await });
+            .read_by(everything, |wire, request| async move { HealthClient::new(wire).check(request).await });
         Ok(answer.await?.status().into())
     }
 
@@ -189,13 +193,31 @@ impl Client {
         &self.shared.retry
     }
 
+    fn lanes(&self) -> Result<Arc<Lanes>> {
+        self.shared.lanes.read().clone().ok_or_else(closed)
+    }
+
     pub(crate) fn wire(&self) -> Result<Wire> {
-        self.shared.lanes.read().as_ref().map(|lanes| lanes.prompt().clone()).ok_or_else(closed)
+        Ok(self.lanes()?.prompt().clone())
+    }
+
+    /// The way of a request that is answered soon.
+    fn way(&self) -> Result<Way> {
+        Ok(Way::prompt(self.lanes()?, self.max_message_bytes()))
+    }
+
+    /// The way of a write: where it waits for its conditions, by this lane.
+    fn write_way(&self, lane: Option<&Lane>) -> Result<Way> {
+        let lanes = self.lanes()?;
+        Ok(match lane {
+            None => Way::prompt(lanes, self.max_message_bytes()),
+            Some(lane) => Way::lane(lane.clone(), self.max_message_bytes()),
+        })
     }
 
     /// A connection for a request that waits for what others do.
     pub(crate) fn lane(&self) -> Result<Lane> {
-        self.shared.lanes.read().as_ref().map_or_else(|| Err(closed()), Lanes::waiting)
+        self.lanes()?.waiting()
     }
 
     /// The limits of the node as it is now: it may have come back with others.
@@ -225,8 +247,19 @@ impl Client {
         Ok(())
     }
 
-    /// Sends a request that changes nothing until it is answered, as far as the policy goes.
-    async fn read<Req, Res, Fut>(
+    /// Sends a request that changes nothing until it is answered, as far as the policy goes. Each attempt makes
+    /// its message.
+    async fn read<M: Method>(&self, message: impl Fn() -> M) -> Result<M::Answer> {
+        let deadline = Deadline::after(self.timeout);
+        repeat(&self.shared.retry, deadline, || {
+            let message = message();
+            Some(async { self.way()?.ask(message, deadline).await })
+        })
+        .await
+    }
+
+    /// The same for what is no method of the node's records.
+    async fn read_by<Req, Res, Fut>(
         &self,
         message: Req,
         send: impl Fn(Wire, tonic::Request<Req>) -> Fut,
@@ -261,16 +294,13 @@ impl Engine for Client {
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Record>> {
-        let answer = self
-            .read(v1::GetRequest::from(key), |wire, request| async move { self.kv(wire).get(request).await });
-        answer.await?.try_into()
+        self.read(|| v1::GetRequest::from(key)).await?.try_into()
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<View<Vec<Option<Record>>>> {
-        let request = v1::GetManyRequest::from(keys);
-        self.check_size(&request)?;
-        let answer = self.read(request, |wire, request| async move { self.kv(wire).get_many(request).await });
-        let view = View::<Vec<Option<Record>>>::try_from(answer.await?)?;
+        self.check_size(&v1::GetManyRequest::from(keys))?;
+        let answer = self.read(|| v1::GetManyRequest::from(keys)).await?;
+        let view = View::<Vec<Option<Record>>>::try_from(answer)?;
         if view.data.len() != keys.len() {
             return Err(malformed("node sent another number of records than was asked for")
                 .with("asked", keys.len())
@@ -304,7 +334,7 @@ impl Engine for Client {
         // Counted before the wire is asked for: `close` takes the wire away, then waits for the count.
         let _counted = self.shared.writes.token();
         let lane = options.wait.map(|_| self.lane()).transpose()?;
-        let wire = lane.as_ref().map_or_else(|| self.wire(), |lane| Ok(lane.wire()))?;
+        let way = self.write_way(lane.as_ref())?;
         let waits = Waits::of(&options);
         let deadline = Deadline::after(self.timeout.saturating_add(waits.for_conditions()));
         let numbered = self.shared.sessions.as_ref().filter(|_| options.stamp.is_none());
@@ -322,7 +352,7 @@ impl Engine for Client {
         self.check_size(&message)?;
         if let Some(sessions) = numbered {
             // The connection is its own: `close` waits until it knows what became of it.
-            let link = Link::new(self.kv(wire));
+            let link = Link::new(way);
             return Writing::new(sessions, &self.shared.retry, link, message, waits, deadline).run().await;
         }
         let mut first = true;
@@ -331,13 +361,10 @@ impl Engine for Client {
                 return None;
             }
             first = false;
-            let message = waits.tell(message.clone());
-            Some(async {
-                let prompt = self.wire()?;
-                let mut kv = self.kv(lane.as_ref().map_or(prompt, Lane::wire));
-                let send = |request| async move { kv.write(request).await };
-                attempt(Call::Write, deadline, Tell::Deadline, message, send).await
-            })
+            let mut message = message.clone();
+            waits.tell(&mut message);
+            let lane = lane.as_ref();
+            Some(async move { self.write_way(lane)?.ask(message, deadline).await })
         });
         answer.await?.try_into()
     }
@@ -353,35 +380,26 @@ impl Engine for Client {
     /// which ends when it was idle.
     async fn open_session(&self, options: SessionOptions) -> Result<Session> {
         let request = v1::OpenSessionRequest::from(options);
-        let answer =
-            self.read(request, |wire, request| async move { self.kv(wire).open_session(request).await });
-        answer.await?.try_into()
+        self.read(|| request).await?.try_into()
     }
 
     async fn resume_session(&self, id: NonZeroU64) -> Result<Option<Session>> {
         let request = v1::ResumeSessionRequest { session: id.get() };
-        let answer =
-            self.read(request, |wire, request| async move { self.kv(wire).resume_session(request).await });
-        answer.await?.session.map(TryInto::try_into).transpose()
+        self.read(|| request).await?.session.map(TryInto::try_into).transpose()
     }
 
     async fn end_session(&self, id: NonZeroU64) -> Result<()> {
         let request = v1::EndSessionRequest { session: id.get() };
-        let answer =
-            self.read(request, |wire, request| async move { self.kv(wire).end_session(request).await });
-        answer.await.map(|_| ())
+        self.read(|| request).await.map(|_| ())
     }
 
     async fn settle(&self, stamp: Stamp) -> Result<Option<Outcome>> {
         let request = v1::SettleRequest { stamp: Some(stamp.into()) };
-        let answer = self.read(request, |wire, request| async move { self.kv(wire).settle(request).await });
-        answer.await?.try_into()
+        self.read(|| request).await?.try_into()
     }
 
     async fn time(&self) -> Result<SystemTime> {
-        let answer =
-            self.read(v1::TimeRequest {}, |wire, request| async move { self.kv(wire).time(request).await });
-        answer.await?.try_into()
+        self.read(|| v1::TimeRequest {}).await?.try_into()
     }
 
     /// Sends a view to the node, which restores it. Never repeated: the view is read only once.
@@ -409,7 +427,7 @@ impl Engine for Client {
         self.shared.writes.close();
         self.shared.writes.wait().await;
         if let Some(lanes) = lanes {
-            let link = Link::new(self.kv(lanes.prompt().clone()));
+            let link = Link::new(Way::alone(lanes, self.max_message_bytes()));
             join_all(self.shared.left_to_end().map(|session| once::end(link.clone(), session))).await;
         }
         Ok(())
@@ -428,7 +446,7 @@ impl Drop for Shared {
     fn drop(&mut self) {
         let Some(lanes) = self.lanes.get_mut().take() else { return };
         if let Ok(runtime) = Handle::try_current() {
-            let link = Link::new(KvClient::new(lanes.prompt().clone()));
+            let link = Link::new(Way::alone(lanes, *self.max_message_bytes.get_mut()));
             for session in self.left_to_end() {
                 runtime.spawn(once::end(link.clone(), session));
             }

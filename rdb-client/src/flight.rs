@@ -1,6 +1,5 @@
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -8,38 +7,26 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tonic::Status;
 use tonic::body::Body;
 
-const WAITING: u8 = 0;
-const DEPARTED: u8 = 1;
-const GIVEN_UP: u8 = 2;
+use crate::departure::Departure;
 
 /// Whether a request's message has begun its way to the server.
 ///
 /// No error of gRPC, HTTP/2 or TCP tells this reliably, and a deadline that passes tells nothing. So the
 /// request's body itself is watched. A server acts on a request only when it has the whole message, and
-/// the message exists for the connection only once the body is polled. The caller who gives up and the
-/// connection which begins to send decide by one atomic exchange which of them came first: a request that
-/// was given up in time yields no message ever after, wherever it waits. That certifies that it was not
-/// and will not be applied (C10).
+/// the message exists for the connection only once the body is polled: a request that was given up before
+/// yields no message ever after. That certifies that it was not and will not be applied (C10).
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Flight(Arc<AtomicU8>);
+pub(crate) struct Flight(Arc<Departure>);
 
 impl Flight {
     /// Stops the request from ever being sent; false if it may be on its way already.
     pub(crate) fn give_up(&self) -> bool {
-        self.leave_waiting(GIVEN_UP) == GIVEN_UP
+        self.0.give_up()
     }
 
     /// Lets the request go; false if it was given up.
     pub(crate) fn depart(&self) -> bool {
-        self.leave_waiting(DEPARTED) == DEPARTED
-    }
-
-    /// Moves to `state` unless another was reached before; returns the state reached.
-    fn leave_waiting(&self, state: u8) -> u8 {
-        match self.0.compare_exchange(WAITING, state, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => state,
-            Err(reached) => reached,
-        }
+        self.0.depart()
     }
 
     /// The same body, watched.

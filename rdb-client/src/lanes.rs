@@ -6,6 +6,7 @@ use rdb_engine_api::Result;
 use crate::builder::ClientBuilder;
 use crate::dialer::Dialer;
 use crate::endpoint::Endpoint;
+use crate::pipeline::Pipelines;
 use crate::wire::Wire;
 
 /// The most requests that wait on one connection. Servers and proxies allow no fewer than this at once, as
@@ -16,11 +17,14 @@ const MAX_CONNECTIONS: usize = 128;
 
 /// The connections to a node: one for what is answered soon, and others, made when needed, for watches and writes
 /// that wait, which would otherwise keep out what they wait for.
+#[derive(Debug)]
 pub(crate) struct Lanes {
     settings: ClientBuilder,
     dialer: Arc<Dialer>,
     name: Endpoint,
     prompt: Wire,
+    /// For what is answered soon; none where each request shall go by itself.
+    pipelines: Option<Pipelines>,
     waiting: Mutex<Vec<Lane>>,
 }
 
@@ -46,7 +50,29 @@ impl Lanes {
     /// Nothing is dialled yet.
     pub(crate) fn new(settings: ClientBuilder, dialer: &Arc<Dialer>, name: Endpoint) -> Result<Self> {
         let prompt = Wire::new(&settings, dialer, &name)?;
-        Ok(Self { settings, dialer: Arc::clone(dialer), name, prompt, waiting: Mutex::default() })
+        let pipelines = Self::pipelines_over(&prompt, &settings, dialer, &name)?;
+        let dialer = Arc::clone(dialer);
+        Ok(Self { settings, dialer, name, prompt, pipelines, waiting: Mutex::default() })
+    }
+
+    /// The first goes over the connection that there is; each other has one of its own.
+    fn pipelines_over(
+        prompt: &Wire,
+        settings: &ClientBuilder,
+        dialer: &Arc<Dialer>,
+        name: &Endpoint,
+    ) -> Result<Option<Pipelines>> {
+        let Some(others) = settings.pipelines.checked_sub(1) else { return Ok(None) };
+        let mut wires = vec![prompt.clone()];
+        for _ in 0..others {
+            wires.push(Wire::new(settings, dialer, name)?);
+        }
+        Ok(Some(Pipelines::new(wires, dialer)))
+    }
+
+    /// The streams for what is answered soon, if there shall be any.
+    pub(crate) const fn pipelines(&self) -> Option<&Pipelines> {
+        self.pipelines.as_ref()
     }
 
     /// The connection for what is answered soon.

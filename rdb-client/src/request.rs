@@ -65,6 +65,10 @@ impl Request {
         })
     }
 
+    pub(crate) const fn id(&self) -> Id {
+        self.id
+    }
+
     pub(crate) const fn span(&self) -> &Span {
         &self.span
     }
@@ -72,21 +76,75 @@ impl Request {
 
 /// Random for each process, then counted: two requests share one as good as never.
 #[derive(Clone, Copy, Debug)]
-struct Id {
+pub(crate) struct Id {
     process: u64,
     number: u64,
 }
 
 impl Id {
-    fn next() -> Self {
+    pub(crate) fn next() -> Self {
         static PROCESS: LazyLock<u64> = LazyLock::new(rand::random);
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self { process: *PROCESS, number: NEXT.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// As text, without an allocation.
+    pub(crate) fn text(self) -> IdText {
+        let (mut bytes, mut start) = ([0; IdText::LONGEST], IdText::LONGEST);
+        let mut before = |byte| {
+            start -= 1;
+            bytes[start] = byte;
+        };
+        let mut number = self.number;
+        loop {
+            before(b'0' + (number % 10) as u8);
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        before(b'-');
+        for place in 0..16 {
+            before(b"0123456789abcdef"[(self.process >> (4 * place) & 15) as usize]);
+        }
+        IdText { bytes, start }
+    }
+}
+
+/// An id as logs have it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IdText {
+    bytes: [u8; Self::LONGEST],
+    start: usize,
+}
+
+impl IdText {
+    const LONGEST: usize = 16 + 1 + 20;
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        Self::LONGEST - self.start
     }
 }
 
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}-{}", self.process, self.number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_reads_the_same_however_it_is_written() {
+        for (process, number) in [(0, 0), (0xab, 9), (u64::MAX, u64::MAX), (rand::random(), 120)] {
+            let id = Id { process, number };
+            assert_eq!(id.text().as_bytes(), id.to_string().as_bytes());
+        }
     }
 }

@@ -38,12 +38,11 @@ impl Waits {
         self.turn_until.is_some_and(Deadline::has_passed)
     }
 
-    /// The message of an attempt that is made now.
-    pub(crate) fn tell(&self, mut message: v1::WriteRequest) -> v1::WriteRequest {
+    /// Makes the message that of an attempt that is made now.
+    pub(crate) fn tell(&self, message: &mut v1::WriteRequest) {
         if let Some(options) = &mut message.options {
             options.wait_ms = self.turn_until.map(Deadline::left_ms);
             options.condition_wait_ms = self.conditions_until.map(Deadline::left_ms);
         }
-        message
     }
 }

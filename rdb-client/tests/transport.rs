@@ -15,8 +15,9 @@ use rdb_proto::kv::v1;
 use tokio::net::TcpListener;
 use tonic::codegen::http::{HeaderMap, Response};
 
-/// Serves the node's description, and resets the first write with this reason. Counts the writes.
-async fn resetting(reason: Reason) -> (Client, Arc<AtomicUsize>) {
+/// Serves the node's description, and resets the first write, or the stream that brings it, with this reason.
+/// Counts the writes.
+async fn resetting(reason: Reason, pipelines: usize) -> (Client, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let writes = Arc::new(AtomicUsize::new(0));
@@ -30,7 +31,7 @@ async fn resetting(reason: Reason) -> (Client, Arc<AtomicUsize>) {
                     let method = request.uri().path().rsplit('/').next().unwrap().to_owned();
                     match method.as_str() {
                         "Info" => answer(&mut respond, &info()),
-                        "Write" if counted.fetch_add(1, Ordering::SeqCst) == 0 => {
+                        "Write" | "Pipeline" if counted.fetch_add(1, Ordering::SeqCst) == 0 => {
                             // Not before the message is there: that the request was not sent is no way out.
                             let mut body = request.into_body();
                             tokio::spawn(async move {
@@ -39,13 +40,26 @@ async fn resetting(reason: Reason) -> (Client, Arc<AtomicUsize>) {
                             });
                         }
                         "Write" => answer(&mut respond, &v1::WriteResponse::from(outcome())),
+                        "Pipeline" => {
+                            let mut body = request.into_body();
+                            tokio::spawn(async move {
+                                let message = body.data().await.unwrap().unwrap().split_off(5);
+                                let message = v1::PipelineRequest::decode(message).unwrap();
+                                let answer_to = |command: &v1::Command| v1::Answer {
+                                    number: command.number,
+                                    answer: Some(v1::answer::Answer::Write(outcome().into())),
+                                };
+                                let answers = message.commands.iter().map(answer_to).collect();
+                                answer(&mut respond, &v1::PipelineResponse { answers });
+                            });
+                        }
                         other => panic!("nobody asked for {other}"),
                     }
                 }
             });
         }
     });
-    (Client::connect(address).await.unwrap(), writes)
+    (Client::builder().endpoint(address).pipelines(pipelines).connect().await.unwrap(), writes)
 }
 
 fn info() -> v1::InfoResponse {
@@ -76,9 +90,11 @@ fn answer(respond: &mut SendResponse<Bytes>, message: &impl Message) {
 
 #[tokio::test]
 async fn a_refused_stream_is_sent_again() {
-    let (client, writes) = resetting(Reason::REFUSED_STREAM).await;
-    client.put(&Key::new("k").unwrap(), "v").await.unwrap();
-    assert_eq!(writes.load(Ordering::SeqCst), 2);
+    for pipelines in [0, 1] {
+        let (client, writes) = resetting(Reason::REFUSED_STREAM, pipelines).await;
+        client.put(&Key::new("k").unwrap(), "v").await.unwrap();
+        assert_eq!(writes.load(Ordering::SeqCst), 2);
+    }
 }
 
 #[tokio::test]
@@ -91,10 +107,12 @@ async fn a_stream_that_was_reset_for_another_reason_may_have_been_applied() {
         Reason::ENHANCE_YOUR_CALM,
         Reason::HTTP_1_1_REQUIRED,
     ] {
-        let (client, writes) = resetting(reason).await;
-        let error = client.put(&Key::new("k").unwrap(), "v").await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unknown, "{reason:?}");
-        assert_eq!(writes.load(Ordering::SeqCst), 1, "{reason:?}");
+        for pipelines in [0, 1] {
+            let (client, writes) = resetting(reason, pipelines).await;
+            let error = client.put(&Key::new("k").unwrap(), "v").await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unknown, "{reason:?}");
+            assert_eq!(writes.load(Ordering::SeqCst), 1, "{reason:?}");
+        }
     }
 }
 

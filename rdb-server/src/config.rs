@@ -46,9 +46,10 @@ pub struct NodeConfig {
     pub max_connections: usize,
     /// The most connections to the operations address at once; 64 by default.
     pub max_ops_connections: usize,
-    /// The most requests at once of one connection; 1,024 by default. More wait on the client's side.
+    /// The most requests at once of one connection, and of one pipeline; 1,024 by default. More wait on the client's
+    /// side.
     pub max_streams_per_connection: u32,
-    /// The most requests at once, scans included; 8,192 by default. More are refused as
+    /// The most requests at once, scans and the commands of pipelines included; 8,192 by default. More are refused as
     /// [`Exhausted`](ErrorKind::Exhausted). Watches and writes that wait for their conditions are bounded by the
     /// engine's limits instead: they must not keep out what they wait for.
     pub max_in_flight: usize,

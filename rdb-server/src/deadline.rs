@@ -26,14 +26,28 @@ impl Deadline {
         Ok(requested(headers)?.and_then(|timeout| Instant::now().checked_add(timeout)).map(Self))
     }
 
-    /// The time until then; zero once it has passed.
-    pub fn remaining(self) -> Duration {
-        self.0.saturating_duration_since(Instant::now())
+    /// A time from an instant, if the clock can hold it.
+    pub(crate) fn from(instant: Instant, time: Duration) -> Option<Self> {
+        instant.checked_add(time).map(Self)
     }
 
-    /// The time until then, less what an answer may need to be on time itself.
-    pub(crate) fn in_time(self) -> Duration {
-        let remaining = self.remaining();
+    pub(crate) const fn instant(self) -> Instant {
+        self.0
+    }
+
+    /// The time until then; zero once it has passed.
+    pub fn remaining(self) -> Duration {
+        self.remaining_at(Instant::now())
+    }
+
+    /// The time from an instant until then.
+    pub(crate) fn remaining_at(self, now: Instant) -> Duration {
+        self.0.saturating_duration_since(now)
+    }
+
+    /// The time from an instant until then, less what an answer may need to be on time itself.
+    pub(crate) fn in_time(self, now: Instant) -> Duration {
+        let remaining = self.remaining_at(now);
         remaining - (remaining / 10).min(MAX_MARGIN)
     }
 

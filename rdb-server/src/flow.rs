@@ -17,6 +17,8 @@ pub(crate) struct Flow {
     requests: AtomicUsize,
     /// Those among them that no service of ours takes: see [`Busy::aside`].
     asides: AtomicUsize,
+    /// Those that last for as long as their client likes: see [`Busy::dialogue`].
+    dialogues: AtomicUsize,
     unsent: AtomicUsize,
     /// When the last request ended, in milliseconds since the connection began.
     rested: AtomicU64,
@@ -42,6 +44,7 @@ impl Flow {
             began: Instant::now(),
             requests: AtomicUsize::new(0),
             asides: AtomicUsize::new(0),
+            dialogues: AtomicUsize::new(0),
             unsent: AtomicUsize::new(0),
             rested: AtomicU64::new(0),
             moved: AtomicU64::new(0),
@@ -118,22 +121,33 @@ fn millis(time: Duration) -> u64 {
 /// flight, so that a full node can say that it lives, and some of them last for as long as their client likes.
 const MAX_ASIDES: usize = 32;
 
+/// The most dialogues at once of one connection: pipelines among them, which take no place among the requests in
+/// flight. Clients need a few.
+pub(crate) const MAX_DIALOGUES: usize = 64;
+
 /// A request of a connection, until all of its answer is on its way.
 #[derive(Debug)]
 pub(crate) struct Busy {
     flow: Arc<Flow>,
-    is_aside: bool,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Ordinary,
+    Aside,
+    Dialogue,
 }
 
 impl Busy {
     pub(crate) fn new(flow: &Arc<Flow>) -> Self {
         flow.requests.fetch_add(1, Ordering::Relaxed);
-        Self { flow: Arc::clone(flow), is_aside: false }
+        Self { flow: Arc::clone(flow), kind: Kind::Ordinary }
     }
 
     /// Counts the request among those for health and reflection, if there is room for one more.
     pub(crate) fn aside(&mut self) -> Result<()> {
-        self.is_aside = true;
+        self.kind = Kind::Aside;
         if self.flow.asides.fetch_add(1, Ordering::Relaxed) < MAX_ASIDES {
             return Ok(());
         }
@@ -145,6 +159,17 @@ impl Busy {
         .with("limit", MAX_ASIDES))
     }
 
+    /// Counts the request among the dialogues, if there is room for one more.
+    pub(crate) fn dialogue(&mut self) -> Result<()> {
+        self.kind = Kind::Dialogue;
+        if self.flow.dialogues.fetch_add(1, Ordering::Relaxed) < MAX_DIALOGUES {
+            return Ok(());
+        }
+        self.flow.state.metrics.shed(Shed::Requests);
+        Err(Error::new(ErrorKind::Exhausted, "too many dialogues in this connection")
+            .with("limit", MAX_DIALOGUES))
+    }
+
     pub(crate) const fn flow(&self) -> &Arc<Flow> {
         &self.flow
     }
@@ -152,8 +177,10 @@ impl Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        if self.is_aside {
-            self.flow.asides.fetch_sub(1, Ordering::Relaxed);
+        match self.kind {
+            Kind::Ordinary => {}
+            Kind::Aside => drop(self.flow.asides.fetch_sub(1, Ordering::Relaxed)),
+            Kind::Dialogue => drop(self.flow.dialogues.fetch_sub(1, Ordering::Relaxed)),
         }
         // First: seen without requests, the connection must not look as if it had rested since the last one.
         self.flow.rested.store(self.flow.now(), Ordering::Relaxed);

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::FutureExt as _;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
@@ -121,22 +122,55 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    /// Takes a place among the requests in flight.
+    /// Takes a place among the requests in flight for a request that begins to arrive.
     pub(crate) fn new(state: &Arc<State>, method: usize, headers: &HeaderMap) -> Result<Self, Status> {
-        let started = Instant::now();
-        let requested = Deadline::requested(headers).and_then(|requested| {
+        let id = headers.get(REQUEST_ID).filter(|id| is_id(id.as_bytes())).cloned();
+        let requested = Deadline::requested(headers);
+        Self::enter(state, method, Instant::now(), id, requested).map_err(|error| to_status(&error))
+    }
+
+    /// Takes a place among the requests in flight, and room for its bytes, for a command of a pipeline, which
+    /// arrived at an instant.
+    pub(crate) fn of_command(
+        state: &Arc<State>,
+        method: usize,
+        arrived: Instant,
+        id: String,
+        timeout: Option<Duration>,
+        bytes: usize,
+    ) -> Result<Self> {
+        let id = match id.is_empty() {
+            true => None,
+            false => Some(id.into_bytes()).filter(|id| is_id(id)),
+        };
+        let id = id.and_then(|id| HeaderValue::from_maybe_shared(Bytes::from(id)).ok());
+        // A timeout beyond what the clock can hold is none.
+        let requested = timeout.and_then(|timeout| Deadline::from(arrived, timeout));
+        let admission = Self::enter(state, method, arrived, id, Ok(requested))?;
+        admission.hold(bytes).inspect_err(|error| admission.finish(&Err(error.clone())))?;
+        Ok(admission)
+    }
+
+    fn enter(
+        state: &Arc<State>,
+        method: usize,
+        started: Instant,
+        id: Option<HeaderValue>,
+        requested: Result<Option<Deadline>>,
+    ) -> Result<Self> {
+        let requested = requested.and_then(|requested| {
             state.enter()?;
             Ok(requested)
         });
-        let requested = requested.map_err(|error| {
+        let requested = requested.inspect_err(|error| {
             state.metrics.ended(method, Ending::Failed(error.kind()), started.elapsed());
-            to_status(&error)
         })?;
-        let node = Deadline::after(match state.methods.get(method).reception {
+        let node = match state.methods.get(method).reception {
             Reception::Whole => state.config.request_timeout,
             Reception::Upload | Reception::Dialogue => MAX_TIME,
-        });
-        let id = headers.get(REQUEST_ID).filter(|id| is_id(id.as_bytes())).cloned();
+        };
+        // The node's own times are within bounds: see `MAX_TIME`.
+        let node = Deadline::from(started, node).unwrap_or_else(|| Deadline::after(MAX_TIME));
         let span = tracing::debug_span!(
             "request",
             request = %shown(id.as_ref()),
@@ -283,16 +317,19 @@ impl Admission {
     /// Turns a panic into an error, so that it stays with the request that met it.
     pub(crate) async fn catch<A>(&self, work: impl Future<Output = Result<A>>) -> Result<A> {
         // Nothing of the work is used after it panicked, but the engine, which sees to itself.
-        AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
-            self.state.metrics.panics.inc();
-            let (method, request) = (self.method().name, self.id());
-            tracing::error!(method, %request, "a request's handling panicked");
-            let kind = match self.method().call {
-                Call::Read => ErrorKind::Internal,
-                Call::Write => ErrorKind::Unknown,
-            };
-            Err(Error::new(kind, "request's handling panicked"))
-        })
+        AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(self.panicked()))
+    }
+
+    /// What a request is told whose handling panicked.
+    pub(crate) fn panicked(&self) -> Error {
+        self.state.metrics.panics.inc();
+        let (method, request) = (self.method().name, self.id());
+        tracing::error!(method, %request, "a request's handling panicked");
+        let kind = match self.method().call {
+            Call::Read => ErrorKind::Internal,
+            Call::Write => ErrorKind::Unknown,
+        };
+        Error::new(kind, "request's handling panicked")
     }
 
     /// What a request is told that is not waited for any longer. Whatever it has asked of the engine goes on

@@ -101,15 +101,24 @@ pub(crate) async fn serve_connection(
     let flow = Arc::new(Flow::new(Arc::clone(&state)));
     let service = {
         let flow = Arc::clone(&flow);
-        service_fn(move |request| {
+        service_fn(move |mut request: Request<Incoming>| {
             let (routes, mut busy) = (routes.clone(), Busy::new(&flow));
             async move {
                 let state = Arc::clone(busy.flow().state());
                 let method = state.methods.at(request.uri().path());
                 let call = method.map_or(Call::Read, |method| state.methods.get(method).call);
-                let Ok(answer) = match method {
-                    Some(method) => self::call(routes, state, method, request).await,
-                    None => aside(routes, &state, &mut busy, request).await,
+                let is_dialogue =
+                    method.is_some_and(|method| state.methods.get(method).reception == Reception::Dialogue);
+                let room = if is_dialogue {
+                    request.extensions_mut().insert(Arc::clone(busy.flow()));
+                    busy.dialogue()
+                } else {
+                    Ok(())
+                };
+                let Ok(answer) = match (method, room) {
+                    (_, Err(error)) => Ok(to_status(&error).into_http()),
+                    (Some(method), Ok(())) => self::call(routes, state, method, request).await,
+                    (None, Ok(())) => aside(routes, &state, &mut busy, request).await,
                 };
                 let (parts, body) = answer.into_parts();
                 let answer = Outgoing::new(body, call, busy).await?;

@@ -29,6 +29,9 @@
 //!
 //! A watch, and a write that may wait for its conditions (C20), give their places and bytes back once the engine
 //! has them, which bounds them itself: they must not keep out the requests that they wait for.
+//!
+//! A pipeline carries many requests on one stream. It takes no place itself; each command on it is a request of its
+//! own, from its place among those in flight to its counters.
 
 mod accept;
 mod allowed_clients;
@@ -43,6 +46,7 @@ mod exposition;
 mod flow;
 mod gate;
 mod grpc;
+mod handlers;
 mod handshake;
 mod identity;
 mod kv;
@@ -55,6 +59,7 @@ mod node_service;
 mod open;
 mod ops;
 mod outgoing;
+mod pipeline;
 mod process_metrics;
 mod reload;
 mod restore;

@@ -155,11 +155,12 @@ impl<'a> Writing<'a> {
 
     async fn send(&mut self, number: &Number) -> Result<Step, Failed> {
         let stamp = number.stamp();
-        let mut message = self.waits.tell(self.message.clone());
-        message.options.get_or_insert_default().stamp = Some(stamp.into());
+        self.waits.tell(&mut self.message);
+        self.message.options.get_or_insert_default().stamp = Some(stamp.into());
         let begun = Instant::now();
         self.sent += 1;
-        let error = match self.link.write(message, self.share()).await {
+        let until = self.share();
+        let error = match self.link.write(&mut self.message, until).await {
             Ok(outcome) => {
                 number.line().was_seen(begun);
                 return Ok(Step::Outcome(outcome));

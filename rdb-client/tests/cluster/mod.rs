@@ -9,11 +9,11 @@ use rdb_client::{
     StoreInfo, StoreState, TlsConfig,
 };
 
-use crate::fake::certificates::{Authority, server};
-use crate::fake::pd::{EPOCH_MS, FakePd, Give};
-use crate::fake::relay::Relay;
-use crate::fake::{Fake, until};
-use crate::{SHORT, key};
+use super::fake::certificates::{Authority, server};
+use super::fake::pd::{EPOCH_MS, FakePd, Give};
+use super::fake::relay::Relay;
+use super::fake::{Fake, until};
+use super::{SHORT, key};
 
 const CLUSTER: u64 = 77;
 

@@ -10,8 +10,8 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use crate::fake::{Act, Fake};
-use crate::key;
+use super::fake::{Act, Fake};
+use super::key;
 
 #[tokio::test]
 async fn a_request_keeps_its_id_over_its_attempts() {

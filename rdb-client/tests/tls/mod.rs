@@ -10,10 +10,10 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 
-use crate::fake::Fake;
-use crate::fake::certificates::{Authority, Identity, server, server_of};
-use crate::fake::relay::Relay;
-use crate::{SHORT, key};
+use super::fake::Fake;
+use super::fake::certificates::{Authority, Identity, server, server_of};
+use super::fake::relay::Relay;
+use super::{SHORT, key};
 
 fn trusting(authority: &Authority) -> TlsConfig {
     TlsConfig::default().authorities(Pem::bytes(authority.pem()))

@@ -10,6 +10,7 @@ mod harness;
 mod hostile;
 mod limits;
 mod operations;
+mod pipelines;
 mod raw;
 mod requests;
 mod scans;
