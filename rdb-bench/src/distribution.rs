@@ -34,24 +34,43 @@ impl Distribution {
             Self::Latest => "latest",
         }
     }
+}
+
+/// Chooses records.
+///
+/// Zipfian ranks are drawn by rejection-inversion (Hörmann and Derflinger, "Rejection-inversion to generate
+/// variates from monotone discrete distributions", 1996), which needs no sum over all records and so lets them
+/// grow as it goes. [`Keys`](crate::Keys) scatter the records.
+#[derive(Debug)]
+pub(crate) struct Chooser {
+    distribution: Distribution,
+    /// For so many records.
+    zipf: Option<(u64, Zipf<f64>)>,
+}
+
+impl Chooser {
+    pub(crate) const fn new(distribution: Distribution) -> Self {
+        Self { distribution, zipf: None }
+    }
 
     /// The number of one of so many records, of which there is at least one.
-    ///
-    /// Zipfian numbers are drawn by rejection-inversion (Hörmann and Derflinger, "Rejection-inversion to
-    /// generate variates from monotone discrete distributions", 1996), which needs no sum over all records
-    /// and so lets them grow as it goes. [`Keys`](crate::Keys) scatter the numbers.
-    pub(crate) fn choose(self, records: u64, random: &mut impl Rng) -> u64 {
+    pub(crate) fn choose(&mut self, records: u64, random: &mut impl Rng) -> u64 {
         let records = records.max(1);
-        let rank = |random: &mut _| {
-            // Fails only for no records or an exponent below zero.
-            let drawn = Zipf::new(records as f64, EXPONENT).map_or(1.0, |zipf| zipf.sample(random));
-            (drawn as u64).clamp(1, records) - 1
-        };
-        match self {
-            Self::Uniform => random.random_range(0..records),
-            Self::Zipfian => rank(random),
-            Self::Latest => records - 1 - rank(random),
+        match self.distribution {
+            Distribution::Uniform => random.random_range(0..records),
+            Distribution::Zipfian => self.rank(records, random),
+            Distribution::Latest => records - 1 - self.rank(records, random),
         }
+    }
+
+    /// Counted from 0.
+    fn rank(&mut self, records: u64, random: &mut impl Rng) -> u64 {
+        if self.zipf.is_none_or(|(of, _)| of != records) {
+            // Fails only for no records or an exponent below zero.
+            self.zipf = Zipf::new(records as f64, EXPONENT).ok().map(|zipf| (records, zipf));
+        }
+        let drawn = self.zipf.as_ref().map_or(1.0, |(_, zipf)| zipf.sample(random));
+        (drawn as u64).clamp(1, records) - 1
     }
 }
 
@@ -84,9 +103,10 @@ mod tests {
 
     fn counts(distribution: Distribution) -> Vec<u64> {
         let mut random = SmallRng::seed_from_u64(7);
+        let mut chooser = Chooser::new(distribution);
         let mut counts = vec![0; RECORDS as usize];
         for _ in 0..DRAWN {
-            counts[distribution.choose(RECORDS, &mut random) as usize] += 1;
+            counts[chooser.choose(RECORDS, &mut random) as usize] += 1;
         }
         counts
     }
@@ -119,6 +139,14 @@ mod tests {
             let (share, expected) = (counts[rank as usize - 1] as f64 / DRAWN as f64, theory(rank));
             assert!((share / expected - 1.0).abs() < 0.1, "rank {rank}: {share}, not {expected}");
         }
+    }
+
+    #[test]
+    fn latest_follows_the_records_as_they_grow() {
+        let mut random = SmallRng::seed_from_u64(7);
+        let mut chooser = Chooser::new(Distribution::Latest);
+        let newest = (1..=RECORDS).filter(|records| chooser.choose(*records, &mut random) + 1 == *records);
+        assert!(newest.count() > 100);
     }
 
     #[test]

@@ -84,6 +84,16 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_permuted_one_to_one() {
+        for bits in [8, 12, 16] {
+            let permuted: HashSet<u64> = (0..1 << bits).map(|number| permute(number, bits)).collect();
+            assert_eq!(permuted.len(), 1 << bits);
+            assert!(permuted.iter().all(|number| *number < 1 << bits));
+        }
+        assert_ne!(permute(1, 64), permute(1 << 63, 64));
+    }
+
+    #[test]
     fn neighbours_by_number_are_no_neighbours_by_key() {
         let keys = Keys::new("bench/", 16, 100_000).unwrap();
         let ascending = (0..1_000).filter(|number| keys.key(*number) < keys.key(number + 1)).count();

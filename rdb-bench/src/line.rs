@@ -20,6 +20,8 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) keys: Keys,
     pub(crate) stop: Stop,
+    /// What values are made of.
+    pub(crate) pool: Bytes,
     /// The number of the next record to insert.
     pub(crate) inserted: AtomicU64,
     /// No record from this number on is inserted.
@@ -54,7 +56,7 @@ impl Line {
         let settings = &shared.settings;
         let mut line = Self {
             operations: Operations::new(settings, number),
-            values: Values::new(settings.value_bytes, settings.seed.wrapping_add(number)),
+            values: Values::new(&shared.pool, settings.seed.wrapping_add(number)),
             versions: Vec::new(),
             number,
             shared: Arc::clone(&shared),
@@ -74,8 +76,11 @@ impl Line {
     /// Sends requests until the time is over.
     pub(crate) async fn run(mut self, times: &Times, recorder: &Mutex<Recorder>) {
         let shared = Arc::clone(&self.shared);
-        let most = shared.settings.operations.unwrap_or(u64::MAX);
-        while !shared.stop.is_stopped() {
+        let full = || {
+            let most = shared.settings.operations;
+            most.is_some_and(|most| shared.begun.fetch_add(1, Ordering::Relaxed) >= most)
+        };
+        while !shared.stop.is_stopped() && shared.inserted.load(Ordering::Relaxed) < shared.insert_end {
             let (planned, began) = match &times.pacer {
                 None => {
                     let now = Instant::now();
@@ -90,7 +95,7 @@ impl Line {
                 break;
             }
             let measured = planned >= times.measured;
-            if measured && shared.begun.fetch_add(1, Ordering::Relaxed) >= most {
+            if measured && full() {
                 break;
             }
             let operation = self.operations.next(self.records());
@@ -112,9 +117,6 @@ impl Line {
                         recorder.began_late(between(planned, began));
                     }
                 }
-            }
-            if shared.inserted.load(Ordering::Relaxed) >= shared.insert_end {
-                break;
             }
             // A target that answers at once would keep the others from running.
             consume_budget().await;
@@ -138,7 +140,7 @@ impl Line {
 
     /// Does it, and says what was done: nothing of use where a compare-and-swap met another version.
     async fn execute(&mut self, operation: Operation, conflicts: &mut u64) -> Result<Option<Done>> {
-        let shared = Arc::clone(&self.shared);
+        let shared = &*self.shared;
         let (target, keys) = (&*shared.target, &shared.keys);
         let done = match operation {
             Operation::Get(number) => read(target.get(&keys.key(number)).await?.as_ref()),
@@ -176,10 +178,11 @@ impl Line {
                 let end = (begin + batch).min(shared.insert_end);
                 let records: Vec<(Key, Bytes)> =
                     (begin..end).map(|number| (keys.key(number), self.values.next())).collect();
-                if !records.is_empty() {
-                    target.load(records).await?;
+                if records.is_empty() {
+                    return Ok(None);
                 }
-                Done { records: end.saturating_sub(begin), misses: 0 }
+                target.load(records).await?;
+                Done { records: end - begin, misses: 0 }
             }
         };
         Ok(Some(done))

@@ -73,11 +73,24 @@ pub struct Latency {
     pub buckets: Vec<Bucket>,
 }
 
-/// So many operations took so long.
+/// So many operations took so long; in JSON a pair, as there are many of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u64, u64)", into = "(u64, u64)")]
 pub struct Bucket {
     /// The longest time that falls into it.
     pub up_to_ns: u64,
     /// How many did.
     pub count: u64,
+}
+
+impl From<(u64, u64)> for Bucket {
+    fn from((up_to_ns, count): (u64, u64)) -> Self {
+        Self { up_to_ns, count }
+    }
+}
+
+impl From<Bucket> for (u64, u64) {
+    fn from(bucket: Bucket) -> Self {
+        (bucket.up_to_ns, bucket.count)
+    }
 }

@@ -1,7 +1,8 @@
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use crate::{Distribution, Kind, Settings, Workload};
+use crate::distribution::Chooser;
+use crate::{Kind, Settings, Workload};
 
 /// One operation to be done: records by their numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl Operation {
 #[derive(Debug)]
 pub(crate) struct Operations {
     workload: Workload,
-    distribution: Distribution,
+    chooser: Chooser,
     scan_records: u64,
     batch: usize,
     random: SmallRng,
@@ -54,7 +55,7 @@ impl Operations {
         let seed = settings.seed ^ line.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Self {
             workload: settings.workload,
-            distribution: settings.distribution,
+            chooser: Chooser::new(settings.distribution),
             scan_records: settings.scan_records.max(1),
             batch: settings.batch(),
             random: SmallRng::seed_from_u64(seed),
@@ -99,7 +100,7 @@ impl Operations {
     }
 
     fn choose(&mut self, records: u64) -> u64 {
-        self.distribution.choose(records, &mut self.random)
+        self.chooser.choose(records, &mut self.random)
     }
 }
 

@@ -51,7 +51,7 @@ impl Report {
     /// For programs, the raw samples included.
     pub fn json(&self) -> String {
         // Nothing in it can fail to be written.
-        serde_json::to_string_pretty(self).unwrap_or_else(|error| unreachable!("{error}"))
+        serde_json::to_string(self).unwrap_or_else(|error| unreachable!("{error}"))
     }
 
     /// For people: a page that shows it all with plots and needs nothing besides, neither network nor script.

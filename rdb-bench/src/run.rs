@@ -12,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use crate::line::{Line, Shared, Times, between, lock};
 use crate::pacer::Pacer;
 use crate::recorder::{self, Recorder};
+use crate::values::Values;
 use crate::{
     Figures, Kind, Measurement, Phase, Progress, Result, Settings, Stop, Target, TargetInfo, Workload,
 };
@@ -117,6 +118,7 @@ impl Run {
         let shared = Arc::new(Shared {
             target: Arc::clone(&self.target),
             keys,
+            pool: Values::pool(settings.value_bytes, settings.seed),
             stop: self.stop.clone(),
             inserted: AtomicU64::new(first),
             insert_end: load.unwrap_or(u64::MAX),
@@ -154,6 +156,8 @@ impl Run {
         let stopped = self.stop.is_stopped() && Instant::now() < end;
         let mut all = Recorder::default();
         recorders.iter().for_each(|recorder| all.add(&lock(recorder)));
+        // What was begun within the time is counted, however late it was answered: what was under way at its
+        // beginning and not counted makes up for it, and no slow answer is left out.
         let whole = settings.operations.is_none() && load.is_none() && !stopped;
         let elapsed = if whole { settings.time } else { all.last };
         Ok(measurement(self.target.info(), settings.clone(), all, elapsed, stopped))
@@ -191,7 +195,7 @@ impl Run {
                         None => (Phase::Measure, times.measured, settings.time),
                     };
                     let elapsed = between(from, now);
-                    let operations = answered * each;
+                    let operations = (answered * each).min(load.unwrap_or(u64::MAX));
                     let done = match load {
                         Some(records) => operations as f64 / records.max(1) as f64,
                         None => elapsed.as_secs_f64() / of.as_secs_f64().max(f64::EPSILON),

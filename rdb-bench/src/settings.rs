@@ -79,8 +79,11 @@ impl Settings {
         self.batch_records.min(MOST_BYTES / (self.key_bytes + self.value_bytes).max(1)).max(1)
     }
 
-    /// What makes no sense is found before anything is asked.
-    pub(crate) fn check(&self) -> crate::Result<()> {
+    /// Finds what makes no sense, before anything is asked.
+    ///
+    /// # Errors
+    /// Says what it is.
+    pub fn check(&self) -> crate::Result<()> {
         if self.callers == 0 || self.outstanding == 0 {
             return Err("without callers nothing is asked".to_owned());
         }
@@ -96,7 +99,7 @@ impl Settings {
         }
         match self.rate {
             Some(rate) if !(rate.is_finite() && rate > 0.0) => Err(format!("a rate of {rate} is none")),
-            _ => Ok(()),
+            _ => self.keys().map(drop),
         }
     }
 

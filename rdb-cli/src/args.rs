@@ -1,3 +1,4 @@
+mod bench;
 mod parse;
 mod range;
 mod record;
@@ -16,6 +17,7 @@ use crate::failure::{Exit, Failure};
 use crate::output::Print;
 use crate::value::Value;
 
+pub(crate) use bench::Bench;
 pub(crate) use range::{Scan, Watch};
 pub(crate) use record::{Cas, Delete, Get, Put, Ttl, Write};
 pub(crate) use transfer::{Backup, Export, Import, Restore, Verify};
@@ -85,6 +87,7 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  rdb health --timeout 1s && echo up")]
     Health,
     Ping(Ping),
+    Bench(Bench),
     /// Show the stores of the cluster, as the placement driver sees them
     #[command(after_help = "Example:\n  rdb stores --pd 127.0.0.1:7430")]
     Stores,
@@ -138,6 +141,7 @@ impl Command {
         match self {
             Self::Import(import) => import.format().map(drop),
             Self::Export(export) => export.format().map(drop),
+            Self::Bench(bench) => bench.settings().map(drop),
             Self::Cas(cas) if cas.new == Some(Value::Stdin) && cas.expect == Some(Value::Stdin) => {
                 let message = "standard input can be the new value or the expected one, not both";
                 Err(Failure::new(Exit::Usage, message))

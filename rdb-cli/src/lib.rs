@@ -102,6 +102,11 @@ async fn run(args: Args) -> Result<(), Failure> {
             let client = connection.client_with(|client| client.retry(RetryPolicy::never())).await?;
             command::ping(&client, &ping, out).await?;
         }
+        Command::Bench(bench) => {
+            let client = writer(connection, &bench.write).await?;
+            let done = command::bench(&client, &connection.reached(&client), &bench, out).await;
+            end(&client, done, out).await?;
+        }
         Command::Stores => command::stores(&connection.pd().await?, out).await?,
         Command::Tso(tso) => command::tso(&connection.pd().await?, &tso, out).await?,
         Command::Completions(shell) => command::completions(&shell, out)?,

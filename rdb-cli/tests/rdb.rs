@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a helper of a test that panics has failed it
 
 mod backup;
+mod bench;
 mod cluster;
 mod lives;
 mod messages;

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use rdb_bench::{EngineTarget, Settings, Workload};
-use rdb_client::{ClientBuilder, Engine};
+use rdb_client::Engine;
 
 use crate::failure::Result;
 use crate::peers::{Bare, Etcd, Node, Persistence, Redis};
@@ -74,7 +74,7 @@ impl Sdk {
     async fn open(self, place: &Place) -> Result<Driven> {
         let node = Node::start(&place.server, &place.engine, &[], &place.disk).await?;
         let client = node.client().exactly_once(self.exactly_once);
-        let client = if self.unary { unary(client) } else { client };
+        let client = if self.unary { client.pipelines(0) } else { client };
         let engine: Arc<dyn Engine> = Arc::new(client.connect().await?);
         let name = if self.unary { "SDK, unary" } else { "SDK" };
         let target = EngineTarget::new(Arc::clone(&engine), name, None)
@@ -91,11 +91,6 @@ impl Sdk {
         }
         settings
     }
-}
-
-/// Each request in a call of its own, which is what the SDK does.
-const fn unary(client: ClientBuilder) -> ClientBuilder {
-    client
 }
 
 impl Contender {

@@ -20,7 +20,9 @@ pub(super) struct Series<'a> {
 pub(super) fn groups(measurements: &[Measurement]) -> Vec<Group<'_>> {
     let targets: BTreeSet<&str> = measurements.iter().map(|of| of.target.name.as_str()).collect();
     if targets.len() < 2 {
-        let title = targets.first().map_or_else(String::new, |target| (*target).to_owned());
+        let title = measurements.first().map_or_else(String::new, |of| {
+            format!("{} {}, {}", of.target.name, of.target.version, of.target.durability)
+        });
         let all: Vec<&Measurement> = measurements.iter().collect();
         return if all.is_empty() { Vec::new() } else { vec![Group { title, series: series(&all) }] };
     }

@@ -110,9 +110,10 @@ pub(super) fn over_time(runs: &[&Measurement]) -> String {
             whole.collect()
         })
         .collect();
-    let most = |of: fn(&(f64, f64)) -> f64| lines.iter().flatten().map(of).fold(0.0, f64::max);
-    let x = Axis::from_zero("seconds", most(|point| point.0));
-    draw(&x, &Axis::from_zero("operations per second", most(|point| point.1)), &lines, true)
+    let longest = runs.iter().map(|run| run.elapsed_s).fold(0.0, f64::max);
+    let most = lines.iter().flatten().map(|(_, count)| *count).fold(0.0, f64::max);
+    let x = Axis::from_zero("seconds", longest);
+    draw(&x, &Axis::from_zero("operations per second", most), &lines, true)
 }
 
 /// A power of ten of microseconds, without places behind the point.

@@ -123,3 +123,16 @@ fn a_watch_is_of_a_key_or_a_range_from_one_place_on() {
         assert_eq!(parse(line).unwrap_err(), kind, "{line}");
     }
 }
+
+#[test]
+fn a_benchmark_without_arguments_takes_less_than_twenty_seconds() {
+    let Ok(Args { command: Command::Bench(bench), .. }) = parse("rdb bench") else {
+        panic!("a benchmark needs no arguments");
+    };
+    let settings = bench.settings().unwrap();
+    let all: std::time::Duration = settings.iter().map(|settings| settings.warm_up + settings.time).sum();
+    assert!(all.as_secs() < 17, "{all:?}, and the records have to be stored and removed");
+    assert!(settings.iter().all(|settings| settings.key_bytes == 16));
+    let long = "rdb bench get --callers 1,2 --prefix a/long/prefix/of/its/own/";
+    assert!(parse(long).is_ok());
+}

@@ -1,6 +1,7 @@
 //! The commands, each a function of an engine, its arguments, and where the result goes.
 
 mod backup;
+mod bench;
 mod export;
 mod import;
 mod node;
@@ -15,6 +16,7 @@ mod whole;
 mod write;
 
 pub(crate) use backup::{backup, verify};
+pub(crate) use bench::bench;
 pub(crate) use export::export;
 pub(crate) use import::import;
 pub(crate) use node::{health, status};
