@@ -1,5 +1,7 @@
 //! The program from end to end, tiny and over memory, with no rival installed.
 
+#![allow(clippy::unwrap_used)] // a helper of a test that panics has failed it
+
 use std::path::Path;
 use std::process::{Command, Output};
 
