@@ -1,0 +1,266 @@
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use rdb_bench::{Disk, Machine, Report};
+
+use crate::compare::{self, Display};
+use crate::failure::Result;
+use crate::performance::{Measured, Performance};
+use crate::place::Place;
+use crate::{date, document, peers, rows, scale};
+
+/// How often the disk is asked how long it takes to sync.
+const SYNCS: u32 = 500;
+
+/// Measures FlareDB side by side with RocksDB, Redis and etcd.
+#[derive(Debug, Parser)]
+#[command(name = "rdb-bench", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Compare, row by row; the rivals take turns, round after round
+    Compare(Compare),
+    /// Measure many records: speed, memory, and the time until a start is over
+    Scale(ScaleArgs),
+    /// Write the Markdown page and the plots again from a JSON file
+    Report {
+        /// The file that compare wrote
+        file: PathBuf,
+    },
+    /// Serve records from a map, with nothing around it
+    #[command(hide = true)]
+    Bare {
+        #[arg(long)]
+        records: u64,
+        #[arg(long)]
+        value_bytes: usize,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Compare {
+    /// A row to measure, as --list tells them; may be given several times [default: all]
+    #[arg(long = "row", value_name = "NAME")]
+    rows: Vec<String>,
+
+    /// Print the rows, and measure nothing
+    #[arg(long)]
+    list: bool,
+
+    /// Leave out the rows that take minutes
+    #[arg(long)]
+    skip_slow: bool,
+
+    /// Measure the curves of throughput and latency against callers, too
+    #[arg(long)]
+    curves: bool,
+
+    /// How often each side of a row is measured
+    #[arg(long, value_name = "NUMBER", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+
+    /// A page of HTML with the curves and their raw samples
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+
+    #[command(flatten)]
+    output: Output,
+
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+#[derive(Debug, Args)]
+struct ScaleArgs {
+    /// Divide the numbers of records by this
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    divide_by: u64,
+
+    #[command(flatten)]
+    output: Output,
+
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+#[derive(Debug, Args)]
+struct Output {
+    /// The file to write, with a page of Markdown and plots beside it; what it holds and is not measured now stays
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct PlaceArgs {
+    /// How long each side is measured at a time
+    #[arg(long, value_name = "SECONDS", default_value_t = 4.0, value_parser = seconds)]
+    seconds: f64,
+
+    /// How long it runs before that
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
+    warm_up: f64,
+
+    /// The folder for data: its disk is measured
+    #[arg(long, value_name = "DIRECTORY", default_value_os_t = std::env::temp_dir())]
+    disk: PathBuf,
+
+    /// The engine of the node
+    #[arg(long, value_name = "NAME", default_value = "rocks")]
+    engine: String,
+
+    /// The node's program [default: rdb-server beside this one]
+    #[arg(long, value_name = "PATH")]
+    server: Option<PathBuf>,
+
+    /// The command-line client [default: rdb beside this one]
+    #[arg(long, value_name = "PATH")]
+    rdb: Option<PathBuf>,
+
+    /// The Debian package index, as lines of key TAB value, packed by gzip or not
+    #[arg(long, value_name = "FILE", default_value = "../shared/data/debian-packages.tsv.gz")]
+    packages: PathBuf,
+
+    /// The number of records
+    #[arg(long, value_name = "NUMBER", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+    records: u64,
+
+    /// The number of records in the row that has many
+    #[arg(long, value_name = "NUMBER", default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+    many_records: u64,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    let known = (0.01..=3_600.0).contains(&seconds);
+    known.then_some(seconds).ok_or_else(|| "not between 0.01 and 3600".to_owned())
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub(crate) async fn run(self) -> Result<()> {
+        match self.command {
+            Command::Compare(compare) if compare.list => {
+                for row in &rows::ROWS {
+                    println!("{:<24} {}", row.name, row.title);
+                }
+                Ok(())
+            }
+            Command::Compare(compare) => compare.run().await,
+            Command::Scale(scale) => scale.run().await,
+            Command::Report { file } => document::write(&Performance::read(&file)?, &file),
+            Command::Bare { records, value_bytes } => peers::serve(records, value_bytes).await,
+        }
+    }
+}
+
+impl Compare {
+    async fn run(self) -> Result<()> {
+        let place = self.place.place()?;
+        let mut rows = rows::chosen(&self.rows)?;
+        rows.retain(|row| !(self.skip_slow && row.slow));
+        let rounds = self.rounds as usize;
+        let curves = if self.curves { compare::curve_measurements(rounds) } else { 0 };
+        let display = Display::new(rows.len() * rounds * 2 + curves);
+        let mut performance = self.output.begin(&self.place, rounds).await?;
+        let mut measured: Vec<Measured> = Vec::new();
+        for row in rows {
+            let row = compare::row(row, rounds, &place, &display).await;
+            display.line(&document::line(&row));
+            measured.push(row);
+        }
+        performance.merge(measured);
+        if self.curves {
+            performance.curves = compare::curves(rounds, &place, &display).await;
+        }
+        display.end();
+        if let Some(html) = &self.html {
+            std::fs::write(html, report(&performance).html())?;
+        }
+        self.output.end(&performance)
+    }
+}
+
+/// The curves, with all that was measured of them, as the library shows them.
+fn report(performance: &Performance) -> Report {
+    let mut report = Report::new("FlareDB and its rivals", concat!("rdb-bench ", env!("CARGO_PKG_VERSION")));
+    report.disk = Some(performance.disk.clone());
+    let points = performance.curves.iter().flat_map(|curve| &curve.points);
+    report.measurements = points.filter_map(|(_, figures)| figures.measurement.as_deref().cloned()).collect();
+    report
+}
+
+impl ScaleArgs {
+    async fn run(self) -> Result<()> {
+        let place = self.place.place()?;
+        let mut performance = self.output.begin(&self.place, 0).await?;
+        for (records, value_bytes) in scale::SIZES {
+            let measured = scale::measure(records / self.divide_by, value_bytes, &place).await?;
+            let told = document::scale(&measured);
+            println!("{told}");
+            performance.scale.retain(|old| (old.records, old.value_bytes) != (measured.records, value_bytes));
+            performance.scale.push(measured);
+        }
+        self.output.end(&performance)
+    }
+}
+
+impl Output {
+    /// What the file holds already, with this machine and these programs.
+    async fn begin(&self, place: &PlaceArgs, rounds: usize) -> Result<Performance> {
+        let mut performance = match &self.json {
+            Some(file) if file.is_file() => Performance::read(file)?,
+            _ => Performance::default(),
+        };
+        performance.date = date::today();
+        performance.machine = Machine::here();
+        performance.disk = Disk::measure(&place.disk, SYNCS)?;
+        performance.versions = versions().await;
+        if rounds > 0 {
+            performance.rounds = rounds;
+            performance.seconds = place.seconds;
+            performance.warm_up_seconds = place.warm_up;
+        }
+        Ok(performance)
+    }
+
+    fn end(&self, performance: &Performance) -> Result<()> {
+        let Some(file) = &self.json else { return Ok(()) };
+        document::write(performance, file)?;
+        println!("written: {}", file.display());
+        Ok(())
+    }
+}
+
+async fn versions() -> Vec<(String, String)> {
+    let mut versions = vec![("FlareDB".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
+    versions.extend(peers::versions().await);
+    versions
+}
+
+impl PlaceArgs {
+    fn place(&self) -> Result<Place> {
+        let beside = std::env::current_exe()?;
+        let beside = beside.parent().unwrap_or(Path::new("."));
+        let program = |given: &Option<PathBuf>, name: &str| {
+            let path = given.clone().unwrap_or_else(|| beside.join(name));
+            // Programs are started in folders of their own.
+            path.canonicalize().unwrap_or(path)
+        };
+        Ok(Place {
+            disk: self.disk.canonicalize()?,
+            server: program(&self.server, "rdb-server"),
+            rdb: program(&self.rdb, "rdb"),
+            engine: self.engine.clone(),
+            packages: self.packages.clone(),
+            records: self.records,
+            many_records: self.many_records,
+            time: Duration::from_secs_f64(self.seconds),
+            warm_up: Duration::from_secs_f64(self.warm_up),
+        })
+    }
+}
