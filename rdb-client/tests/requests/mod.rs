@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use rdb_client::{Engine, EngineExt, Error, ErrorKind, RetryPolicy};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Dispatch, Event, Metadata, Subscriber};
 
 use super::fake::{Act, Fake};
 use super::key;
@@ -42,6 +42,9 @@ async fn an_error_that_only_the_nodes_log_can_explain_names_the_request() {
 #[tokio::test]
 async fn a_request_leaves_a_span_without_what_it_carried() {
     let log = Log::default();
+    // While there is one subscriber, tracing asks whichever thread comes by first whether anybody listens, and
+    // remembers the answer for all: that may be another test's, where nobody does.
+    let _second = Dispatch::new(Log::default());
     let _guard = tracing::subscriber::set_default(log.clone());
     let fake = Fake::start().await;
     let client = fake.client().await;
