@@ -219,6 +219,8 @@ impl Output {
         performance.date = date::today();
         performance.machine = Machine::here();
         performance.disk = Disk::measure(&place.disk, SYNCS)?;
+        // A page of numbers that nobody would read: the percentiles say it.
+        performance.disk.sync.buckets.clear();
         performance.versions = versions().await;
         if rounds > 0 {
             performance.rounds = rounds;

@@ -69,6 +69,10 @@ impl Side for Driven {
         if let (1.., Some(error)) = (measured.errors, measured.error_texts.first()) {
             return Err(format!("{} operations failed: {error}", measured.errors).into());
         }
+        // A read of nothing is no rival's read.
+        if measured.misses > 0 {
+            return Err(format!("{} records were missing", measured.misses).into());
+        }
         Ok(Figures::from(&measured))
     }
 }
