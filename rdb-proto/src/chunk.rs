@@ -7,7 +7,7 @@ use crate::convert::to_epoch_ms;
 use crate::kv::v1;
 
 /// The message `ScanResponse.Chunk`, with the entries as what they are rather than as messages: a scan has many,
-/// and to turn each into a message and back took a quarter of its time.
+/// and each would be turned into a message and back.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Chunk {
     /// Entries in the order of the scan; at least one.
