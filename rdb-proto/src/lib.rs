@@ -12,13 +12,11 @@
 //! the whole buffer. The conversions do not copy; whoever keeps what it was sent copies it then, as
 //! [`rdb_engine_api::Local`] does when it encodes a record.
 
-mod chunk;
 mod convert;
 mod generated;
 mod limits;
 mod status;
 
-pub use chunk::Chunk;
 pub use convert::{
     CommitPart, ScanPart, WatchAssembly, WatchPart, cut_chunk, event_bytes, number, pack_events,
 };

@@ -9,7 +9,6 @@ mod session;
 mod watch;
 mod write;
 
-pub(crate) use record::to_epoch_ms;
 pub use scan::{ScanPart, cut_chunk};
 pub use session::number;
 pub use watch::{CommitPart, WatchAssembly, WatchPart, event_bytes, pack_events};

@@ -79,7 +79,7 @@ pub(super) fn to_ms(duration: Duration) -> u64 {
 }
 
 /// Milliseconds since the epoch, rounded up: never before the instant (C15).
-pub(crate) fn to_epoch_ms(instant: SystemTime) -> i64 {
+fn to_epoch_ms(instant: SystemTime) -> i64 {
     match instant.duration_since(UNIX_EPOCH) {
         Ok(since) => i64::try_from(to_ms(since)).unwrap_or(i64::MAX),
         Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |ms| -ms),

@@ -47,7 +47,6 @@ impl TryFrom<v1::RestoreResponse> for Commit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chunk::Chunk;
     use bytes::Bytes;
     use rdb_engine_api::{Durability, Entry, Key, Record, Version};
 
@@ -65,7 +64,7 @@ mod tests {
     #[test]
     fn a_malformed_part_is_the_senders_fault_and_a_malformed_answer_tells_nothing() {
         let start = wire::Part::Start(scan::Start { version: 0 });
-        for part in [None, Some(start), Some(wire::Part::Chunk(Chunk::default()))] {
+        for part in [None, Some(start), Some(wire::Part::Chunk(scan::Chunk { entries: Vec::new() }))] {
             let error = ScanPart::try_from(v1::RestoreRequest { part }).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidArgument);
         }

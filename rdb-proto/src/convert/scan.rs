@@ -4,7 +4,6 @@ use bytes::Bytes;
 use rdb_engine_api::{Direction, Entry, Error, ErrorKind, KeyRange, Projection, Scan, Version};
 
 use super::{answered_version, malformed, missing};
-use crate::chunk::Chunk;
 use crate::kv::v1::{self, scan_request::Range, scan_response as wire};
 use crate::{OVERHEAD_PER_ITEM, SCAN_CHUNK_BYTES};
 
@@ -27,7 +26,9 @@ impl From<ScanPart> for v1::ScanResponse {
     fn from(part: ScanPart) -> Self {
         let part = match part {
             ScanPart::Start(version) => wire::Part::Start(wire::Start { version: version.get() }),
-            ScanPart::Chunk(entries) => wire::Part::Chunk(Chunk { entries, malformed: None }),
+            ScanPart::Chunk(entries) => {
+                wire::Part::Chunk(wire::Chunk { entries: entries.into_iter().map(Into::into).collect() })
+            }
             ScanPart::End { entries } => wire::Part::End(wire::End { entries }),
         };
         Self { part: Some(part) }
@@ -40,11 +41,11 @@ impl TryFrom<v1::ScanResponse> for ScanPart {
     fn try_from(response: v1::ScanResponse) -> Result<Self, Error> {
         match response.part {
             Some(wire::Part::Start(start)) => Ok(Self::Start(answered_version(start.version)?)),
-            Some(wire::Part::Chunk(Chunk { malformed: Some(reason), .. })) => {
-                Err(malformed("chunk.entries").with("reason", reason))
-            }
             Some(wire::Part::Chunk(chunk)) if chunk.entries.is_empty() => Err(malformed("chunk.entries")),
-            Some(wire::Part::Chunk(chunk)) => Ok(Self::Chunk(chunk.entries)),
+            Some(wire::Part::Chunk(chunk)) => {
+                let entries = chunk.entries.into_iter().map(TryInto::try_into);
+                Ok(Self::Chunk(entries.collect::<Result<_, Error>>()?))
+            }
             Some(wire::Part::End(end)) => Ok(Self::End { entries: end.entries }),
             None => Err(malformed("part")),
         }
