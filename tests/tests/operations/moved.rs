@@ -114,13 +114,8 @@ impl Load {
     }
 
     async fn reached(&self, writes: u64) {
-        let wait = async {
-            while self.written() < writes {
-                assert!(!self.writers.iter().any(JoinHandle::is_finished), "a writer has failed");
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, wait).await.unwrap();
+        tokio::time::timeout(PATIENCE, reach(&self.written, writes)).await.unwrap();
+        assert!(!self.writers.iter().any(JoinHandle::is_finished), "a writer has failed");
     }
 
     /// The greatest version that any of them was told.
@@ -134,17 +129,32 @@ impl Load {
     }
 }
 
+async fn reach(written: &AtomicU64, writes: u64) {
+    while written.load(Ordering::Relaxed) < writes {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
 /// Makes a backup under load, and returns it with what the scan that it was made of has shown.
 async fn back_up(client: &Client, load: &Load) -> (Vec<u8>, Summary, Vec<Entry>) {
     let View { version, data } = client.scan(Scan::new(KeyRange::all())).await.unwrap();
     // The view is there now; what comes from here on is none of it.
     load.reached(load.written() + 10 * WRITERS).await;
     let (mut file, seen) = (Vec::new(), Arc::new(Mutex::new(Vec::new())));
-    let recorded = Arc::clone(&seen);
-    let data = data.inspect_ok(move |chunk| recorded.lock().unwrap().extend_from_slice(chunk)).boxed();
-    let before = load.written();
-    let summary = write(View { version, data }, &Meta::of(client), &mut file, |_| {}).await.unwrap();
-    assert!(load.written() > before, "nobody wrote while the backup was made");
+    let summary = {
+        let (recorded, written) = (Arc::clone(&seen), Arc::clone(&load.written));
+        let data = data.and_then(move |chunk| {
+            recorded.lock().unwrap().extend_from_slice(&chunk);
+            let written = Arc::clone(&written);
+            async move {
+                // However fast a backup is, others write while it is made.
+                let more = written.load(Ordering::Relaxed) + 1;
+                tokio::time::timeout(PATIENCE, reach(&written, more)).await.unwrap();
+                Ok(chunk)
+            }
+        });
+        write(View { version, data: data.boxed() }, &Meta::of(client), &mut file, |_| {}).await.unwrap()
+    };
     let seen = std::mem::take(&mut *seen.lock().unwrap());
     (file, summary, seen)
 }
