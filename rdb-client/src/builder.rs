@@ -61,7 +61,7 @@ impl ClientBuilder {
             connect_timeout: Duration::from_secs(3),
             retry: RetryPolicy::default(),
             exactly_once: true,
-            pipelines: 1,
+            pipelines: 2,
             keepalive_interval: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(5),
             stream_window_bytes: 4 << 20,
@@ -144,8 +144,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Over how many streams requests share messages (1), each on a connection of its own. More are of use to a
-    /// client that keeps several cores busy. With 0, every request is one of its own, as it is towards a node that
+    /// Over how many streams requests share messages (2), each on a connection of its own: while the node works on
+    /// the commands of one, the client takes the answers of the other. More are of use to a client that keeps many
+    /// cores busy. With 0, every request is one of its own, as it is towards a node that
     /// has no pipelines.
     #[must_use]
     pub const fn pipelines(mut self, pipelines: usize) -> Self {
