@@ -39,11 +39,11 @@ const NO_NODE: &str = "cannot connect: no FlareDB node answers there";
 
 /// A FlareDB node, as an [`Engine`].
 ///
-/// Cloning is cheap; clones share one connection, which is made anew when it breaks, and where they watch or wait,
-/// another for each hundred such requests, so that these keep out no others. Requests that are short and soon
-/// answered share a stream and its messages ([`ClientBuilder::pipelines`]): concurrent callers are served faster for
-/// it, and a single one no slower. Every request has a
-/// deadline ([`ClientBuilder::timeout`], and for a write that waits for its conditions that wait besides).
+/// Cloning is cheap; clones share their connections, which are made when needed, and anew when they break: one, a
+/// second for concurrent callers, and where they watch or wait, another for each hundred such requests, so that
+/// these keep out no others. Requests that are short and soon answered share streams and their messages
+/// ([`ClientBuilder::pipelines`]): concurrent callers are served faster for it, and a single one no slower. Every
+/// request has a deadline ([`ClientBuilder::timeout`], and for a write that waits for its conditions that wait besides).
 /// Reads, and writes that were certainly not applied, are repeated within it ([`RetryPolicy`]). So is a write
 /// that may have been applied, where the node has sessions: it carries a number by which the node applies it
 /// once and answers with its first outcome ([`ClientBuilder::exactly_once`], C17). Elsewhere, and where the

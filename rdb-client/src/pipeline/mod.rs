@@ -31,7 +31,6 @@ mod table;
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use command::{Command, News};
 pub(crate) use method::Method;
@@ -54,7 +53,6 @@ use crate::wire::Wire;
 #[derive(Debug)]
 pub(crate) struct Pipelines {
     pipes: Vec<Arc<Pipe>>,
-    next: AtomicUsize,
     refusal: Arc<Refusal>,
     _closing: DropGuard,
 }
@@ -77,7 +75,7 @@ impl Pipelines {
             Arc::new(Pipe::new(wire, refusal, closing.child_token()))
         };
         let pipes = wires.into_iter().map(pipe).collect();
-        Self { pipes, next: AtomicUsize::new(0), refusal, _closing: closing.drop_guard() }
+        Self { pipes, refusal, _closing: closing.drop_guard() }
     }
 
     /// Sends a request once, waits for the answer until the deadline, and makes of it what is wanted.
@@ -88,8 +86,8 @@ impl Pipelines {
         convert: impl FnOnce(M::Answer) -> Result<T>,
     ) -> Asked<M, T> {
         let bytes = message.encoded_len();
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let pipe = match self.pipes.get(turn % self.pipes.len().max(1)) {
+        // Of those with the fewest the first: a single caller never needs a second connection.
+        let pipe = match self.pipes.iter().min_by_key(|pipe| pipe.waiting()) {
             Some(pipe) if bytes <= MAX_BYTES && !self.refusal.holds() => pipe,
             _ => return Asked::Elsewhere(message),
         };
@@ -98,9 +96,9 @@ impl Pipelines {
         let message = message.into_request();
         let bytes = message.encoded_len();
         let command = Arc::new(Command::new(message, bytes, deadline, request.id()));
-        pipe.push(Arc::clone(&command));
-        let waiting = Waiting(command);
-        let command = &waiting.0;
+        let waiting = Waiting::new(pipe, command);
+        let command = &waiting.command;
+        pipe.push(Arc::clone(command));
         let told = deadline.reached_before(poll_fn(|cx| command.poll_news(cx))).await;
         let was_unsent = command.departure.give_up();
         let error = match told {
@@ -134,18 +132,27 @@ impl<M: Method, T> Asked<M, T> {
 }
 
 /// A caller who waits. When it goes away, its command does not depart any more.
-struct Waiting(Arc<Command>);
+struct Waiting<'a> {
+    pipe: &'a Pipe,
+    command: Arc<Command>,
+}
 
-impl Waiting {
+impl<'a> Waiting<'a> {
+    fn new(pipe: &'a Pipe, command: Arc<Command>) -> Self {
+        pipe.begin_to_wait();
+        Self { pipe, command }
+    }
+
     /// The request, for another attempt.
     fn back<M: Method>(&self) -> Option<M> {
-        M::of_request(self.0.request.clone())
+        M::of_request(self.command.request.clone())
     }
 }
 
-impl Drop for Waiting {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.departure.give_up();
+        self.command.departure.give_up();
+        self.pipe.end_to_wait();
     }
 }
 

@@ -1,5 +1,6 @@
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -35,13 +36,27 @@ const FAREWELL: Duration = Duration::from_millis(500);
 pub(super) struct Pipe {
     wire: Wire,
     queue: Mutex<Queue>,
+    /// How many callers wait for answers.
+    waiting: AtomicUsize,
     refusal: Arc<Refusal>,
     closing: CancellationToken,
 }
 
 impl Pipe {
     pub(super) fn new(wire: Wire, refusal: Arc<Refusal>, closing: CancellationToken) -> Self {
-        Self { wire, queue: Mutex::default(), refusal, closing }
+        Self { wire, queue: Mutex::default(), waiting: AtomicUsize::new(0), refusal, closing }
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn begin_to_wait(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn end_to_wait(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
