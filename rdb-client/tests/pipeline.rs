@@ -78,6 +78,21 @@ async fn more_than_fit_into_a_message_or_a_stream_are_all_answered() {
 }
 
 #[tokio::test]
+async fn one_caller_keeps_to_one_stream_and_many_share_two() {
+    let fake = Fake::start().await;
+    let client = fake.builder().pipelines(2).connect().await.unwrap();
+    for _ in 0..3 {
+        client.get(&key()).await.unwrap();
+    }
+    assert_eq!(fake.messages(), [[1, 1, 1]]);
+    for got in join_all((0..100).map(|_| async { client.get(&key()).await })).await {
+        got.unwrap();
+    }
+    let carried: Vec<usize> = fake.messages().iter().map(|messages| messages.iter().sum()).collect();
+    assert_eq!(carried, [53, 50]);
+}
+
+#[tokio::test]
 async fn a_slow_command_does_not_hold_up_the_others() {
     let fake = Fake::start().await;
     let client = fake.client().await;
