@@ -11,11 +11,6 @@ use rdb_server::settings::Program;
 
 use crate::cli::Cli;
 
-// Gives what was freed back to the system, which glibc's hardly does (docs/adr/0011).
-#[cfg(feature = "jemalloc")]
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
 fn main() -> ExitCode {
     let program = Program::new("FLAREDB_PD_")
         .default("listen", "127.0.0.1:7430")
