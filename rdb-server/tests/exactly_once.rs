@@ -30,11 +30,11 @@ const ENGINES: &[&str] = &[
 
 fn plan(exactly_once: bool) -> Plan {
     Plan {
-        increments: 1_000,
+        increments: 4_000,
         callers: 16,
         clients: 2,
         counters: 8,
-        kill_every: Duration::from_millis(500),
+        kill_every: Duration::from_millis(150),
         trouble: Trouble {
             dropped: 50,
             delayed: 20,
