@@ -4,7 +4,9 @@ mod archive;
 mod blocked;
 mod committer;
 mod expiry;
+mod flight;
 mod gate;
+mod group;
 mod histogram;
 mod history;
 mod intake;
@@ -42,6 +44,7 @@ use self::archive::Archive;
 use self::blocked::Blocked;
 use self::committer::Committer;
 use self::expiry::{Expiry, Outlook};
+use self::flight::Runway;
 use self::gate::Gate;
 use self::line::VersionLine;
 use self::log::Log;
@@ -273,6 +276,9 @@ impl<S: Store> Local<S> {
             blocked: Blocked::new(&info.limits),
             default_durability: info.default_durability,
             max_group_bytes: options.max_group_bytes,
+            runway: Runway::new(Arc::clone(&home), Arc::clone(&queue), Arc::clone(&clock))?,
+            flight: None,
+            is_alone: true,
         };
         // Before the first answer (C15).
         committer.catch_up()?;

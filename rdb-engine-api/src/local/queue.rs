@@ -60,6 +60,26 @@ pub(super) enum Work {
     Group(Vec<Request>),
     /// A restore to carry out.
     Restore(Job),
+    /// The commit that was under way has returned.
+    Landed(Landing),
+}
+
+/// How a commit ended.
+#[derive(Debug)]
+pub(super) struct Landing {
+    pub(super) reached: Result<Durability>,
+    pub(super) took: Duration,
+}
+
+/// How long the committer waits for something to do.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Patience {
+    /// Until there is something, or the queue is closed and empty.
+    Endless,
+    /// No longer than this.
+    For(Duration),
+    /// Until its commit has landed, if nothing comes before.
+    UntilLanded,
 }
 
 #[derive(Debug)]
@@ -89,6 +109,8 @@ struct State {
     is_writes_turn: bool,
     /// Whether a restore is under way, and no write is accepted (C19).
     held: bool,
+    /// How the commit ended that was under way, until the committer takes note of it.
+    landing: Option<Landing>,
     /// Why nothing is accepted any more.
     ended: Option<&'static str>,
 }
@@ -186,30 +208,52 @@ impl Queue {
         self.state.lock().held = false;
     }
 
-    /// Takes a restore, but not two without a group of writes between them where writes wait: restores that
-    /// are refused, one after another, hold nobody up. Else takes what waits, in order, up to `max_bytes` and
-    /// at least one; waits for something to take, but where there is a pause, for no longer than that: then it
-    /// is a group of no writes. None once the queue is closed and empty.
-    pub(super) fn take(&self, max_bytes: usize, pause: Option<Duration>) -> Option<Work> {
+    /// The committer's commit has returned.
+    pub(super) fn land(&self, landing: Landing) {
+        self.state.lock().landing = Some(landing);
+        self.filled.notify_one();
+    }
+
+    /// Waits for the committer's commit alone.
+    pub(super) fn landing(&self) -> Landing {
         let mut state = self.state.lock();
         loop {
+            if let Some(landing) = state.landing.take() {
+                return landing;
+            }
+            self.filled.wait(&mut state);
+        }
+    }
+
+    /// Takes what has landed, or a restore, unless a commit is under way, and not two restores without a group
+    /// of writes between them where writes wait: those that are refused, one after another, hold nobody up.
+    /// Else takes what waits, in order, up to `max_bytes` and at least one; waits for something to take as long
+    /// as it has patience: when that is over, it is a group of no writes. None once the queue is closed and
+    /// empty, and no commit is under way.
+    pub(super) fn take(&self, max_bytes: usize, patience: Patience) -> Option<Work> {
+        let mut state = self.state.lock();
+        let is_flying = matches!(patience, Patience::UntilLanded);
+        loop {
+            if let Some(landing) = state.landing.take() {
+                return Some(Work::Landed(landing));
+            }
             let is_writes_turn = mem::take(&mut state.is_writes_turn);
             if is_writes_turn && !state.waiting.is_empty() {
                 break;
             }
-            if let Some(job) = state.restore.take() {
+            if !is_flying && let Some(job) = state.restore.take() {
                 state.is_writes_turn = true;
                 return Some(Work::Restore(job));
             }
             if !state.waiting.is_empty() {
                 break;
             }
-            if state.ended.is_some() {
+            if !is_flying && state.ended.is_some() {
                 return None;
             }
-            match pause {
-                None => self.filled.wait(&mut state),
-                Some(pause) => {
+            match patience {
+                Patience::Endless | Patience::UntilLanded => self.filled.wait(&mut state),
+                Patience::For(pause) => {
                     if pause.is_zero() || self.filled.wait_for(&mut state, pause).timed_out() {
                         return Some(Work::Group(Vec::new()));
                     }
@@ -279,12 +323,12 @@ mod tests {
         };
         queue.push_restore(restore()).unwrap();
         queue.push(write).unwrap();
-        assert!(matches!(queue.take(1, None), Some(Work::Restore(_))));
+        assert!(matches!(queue.take(1, Patience::Endless), Some(Work::Restore(_))));
         queue.push_restore(restore()).unwrap();
         assert!(
-            matches!(queue.take(1, None), Some(Work::Group(_))),
+            matches!(queue.take(1, Patience::Endless), Some(Work::Group(_))),
             "the write waits behind the second restore"
         );
-        assert!(matches!(queue.take(1, None), Some(Work::Restore(_))));
+        assert!(matches!(queue.take(1, Patience::Endless), Some(Work::Restore(_))));
     }
 }
