@@ -76,7 +76,8 @@ pub struct LocalOptions {
     pub limits: Limits,
     /// The durability of writes that ask for none; the store's best where this is none (C9).
     pub default_durability: Option<Durability>,
-    /// The most bytes of keys and values committed in one group. A larger batch is committed alone.
+    /// The most bytes of keys and values committed in one group. A larger batch is committed alone. Two groups can
+    /// be held at once: the one whose commit is under way, and the one that is judged meanwhile (C14).
     pub max_group_bytes: usize,
     /// Where the history of commits is kept.
     pub history: History,
@@ -159,7 +160,8 @@ impl LocalOptions {
 /// **Writes** enter a bounded queue. One thread, the committer, takes what waits, judges each batch
 /// against the store and the batches before it in the group, gives versions, makes one
 /// [`Store::commit`], and only then answers everyone (C1, C2, C3, C9). Compare-and-swap is atomic
-/// because there is one writer; group commit comes for free.
+/// because there is one judge; group commit comes for free. While a commit waits for the disk, the next group
+/// is judged.
 ///
 /// **Reads** never wait for the committer. A read that the store can answer from memory stays on the
 /// caller's thread; any other goes to a bounded number of blocking threads. **Scans** own a snapshot on

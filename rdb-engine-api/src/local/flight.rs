@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use super::Home;
 use super::committer::commit;
@@ -18,9 +18,12 @@ struct Pilot<S> {
     flights: Receiver<(ChangeSet, Durability)>,
 }
 
-/// Where commits take off.
+/// Where commits take off. When it is dropped, the thread behind it has let go of the store.
 #[derive(Debug)]
-pub(super) struct Runway(Sender<(ChangeSet, Durability)>);
+pub(super) struct Runway {
+    flights: Option<Sender<(ChangeSet, Durability)>>,
+    pilot: Option<JoinHandle<()>>,
+}
 
 impl Runway {
     pub(super) fn new<S: Store>(
@@ -31,16 +34,26 @@ impl Runway {
         let (sender, flights) = channel();
         let pilot = Pilot { home, queue, clock, flights };
         let spawned = thread::Builder::new().name("flaredb-sync".to_owned()).spawn(move || pilot.run());
-        spawned.map_err(|error| {
+        let pilot = spawned.map_err(|error| {
             Error::new(ErrorKind::Unavailable, "cannot start the thread of commits").because(error)
         })?;
-        Ok(Self(sender))
+        Ok(Self { flights: Some(sender), pilot: Some(pilot) })
     }
 
     /// Lets a commit take off. The one before has landed.
     pub(super) fn take_off(&self, changes: ChangeSet, level: Durability) -> Result<()> {
-        let gone = |_| Error::new(ErrorKind::Internal, "the thread of commits is gone");
-        self.0.send((changes, level)).map_err(gone)
+        let sent = self.flights.as_ref().and_then(|flights| flights.send((changes, level)).ok());
+        sent.ok_or_else(|| Error::new(ErrorKind::Internal, "the thread of commits is gone"))
+    }
+}
+
+impl Drop for Runway {
+    fn drop(&mut self) {
+        drop(self.flights.take());
+        if let Some(pilot) = self.pilot.take() {
+            // It does not panic: commits are caught.
+            let _ = pilot.join();
+        }
     }
 }
 

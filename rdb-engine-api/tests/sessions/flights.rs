@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use rdb_engine_api::{
     Batch, Condition, Engine as _, EngineExt as _, ErrorKind, KeyRange, Outcome, Previous, Result,
-    SessionOptions, Watch, WatchEvent, WriteOptions,
+    SessionOptions, Version, Watch, WatchEvent, WriteOptions,
 };
 use tokio::task::JoinHandle;
 
@@ -159,6 +159,8 @@ async fn record_that_was_due_before_its_commit_returned_is_removed() {
     let first = fly(&bench, &put).await;
     bench.clock.advance(Duration::from_secs(10));
     let next = bench.send(&create("k"), WriteOptions::default());
+    // It runs on this thread, until it waits for its answer.
+    tokio::task::yield_now().await;
     bench.until("queue_writes", 0.0).await;
     bench.shelf.release();
     for sent in first {
@@ -173,16 +175,25 @@ async fn watch_of_previous_records_has_them_of_every_commit_behind_the_one_under
     let bench = Bench::new();
     let first = fly(&bench, &put("k", "1")).await;
     let joined = join(&bench, &swap("k", "1", "2")).await;
-    let engine = bench.engine.clone();
-    let watch = Watch::new(KeyRange::all()).previous();
-    let opened = tokio::spawn(async move { engine.watch(watch).await });
-    // It runs on this thread, until it has to wait for the commit.
+    let watch = |after: Option<Version>| {
+        let engine = bench.engine.clone();
+        let watch = Watch::new(KeyRange::all()).previous();
+        let watch = after.into_iter().fold(watch, Watch::after);
+        tokio::spawn(async move { engine.watch(watch).await })
+    };
+    let opened = watch(None);
+    // It runs on this thread, until it has to wait for the commits under way, in which nothing is recorded.
     tokio::task::yield_now().await;
     bench.shelf.pass();
+    let mut before = Version::MIN;
     for sent in first {
-        answered(sent).await;
+        before = before.max(committed(&answered(sent).await));
     }
     let later = bench.send(&put("k", "3"), WriteOptions::default());
+    tokio::task::yield_now().await;
+    bench.until("queue_writes", 0.0).await;
+    let refused = watch(Some(before));
+    tokio::task::yield_now().await;
     bench.shelf.release();
     answered(joined).await;
     answered(later).await;
@@ -198,4 +209,6 @@ async fn watch_of_previous_records_has_them_of_every_commit_behind_the_one_under
             break;
         }
     }
+    let refused = refused.await.unwrap().map(drop).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Compacted, "of what was under way none were recorded");
 }
