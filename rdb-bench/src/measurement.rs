@@ -33,6 +33,10 @@ pub struct Measurement {
     pub latency: Latency,
     /// Of an open loop: how much later than planned operations began, which their latencies include.
     pub begun_late: Option<Latency>,
+    /// Of an open loop: operations that were due and had not begun at the end, which no latency shows. More than
+    /// a few say that the target did not keep up with the rate.
+    #[serde(default)]
+    pub not_begun: u64,
     /// Of each kind of operation.
     pub kinds: BTreeMap<Kind, Figures>,
     /// Operations that succeeded in each second of the measured time, the last one cut short.

@@ -63,6 +63,11 @@ impl Pacer {
         Some(self.planned(self.taken.fetch_add(1, Ordering::Relaxed)))
     }
 
+    /// How many are due and were not begun: at the end, what the target did not keep up with.
+    pub(crate) fn behind(&self) -> u64 {
+        self.due.available_permits() as u64
+    }
+
     fn planned(&self, number: u64) -> Instant {
         self.begin + Duration::from_secs_f64(number as f64 / self.per_second)
     }

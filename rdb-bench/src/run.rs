@@ -160,7 +160,9 @@ impl Run {
         // beginning and not counted makes up for it, and no slow answer is left out.
         let whole = settings.operations.is_none() && load.is_none() && !stopped;
         let elapsed = if whole { settings.time } else { all.last };
-        Ok(measurement(self.target.info(), settings.clone(), all, elapsed, stopped))
+        let mut measured = measurement(self.target.info(), settings.clone(), all, elapsed, stopped);
+        measured.not_begun = times.pacer.map_or(0, |pacer| pacer.behind());
+        Ok(measured)
     }
 
     /// Waits until all callers are done, or nobody has patience any more, and tells how far it is.
@@ -263,6 +265,7 @@ fn measurement(
         conflicts: all.conflicts,
         latency: times.latency(),
         begun_late: all.late.map(|late| late.latency()),
+        not_begun: 0,
         kinds,
         each_second,
     }

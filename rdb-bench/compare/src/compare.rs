@@ -26,8 +26,14 @@ impl Display {
         Self(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
     }
 
-    fn tell(&self, what: String) {
+    /// What is going on.
+    pub(crate) fn tell(&self, what: String) {
         self.0.set_message(what);
+    }
+
+    /// One measurement more is done.
+    pub(crate) fn advance(&self) {
+        self.0.inc(1);
     }
 
     /// A line that stays.
@@ -83,6 +89,10 @@ impl Open {
     async fn measure(&mut self) -> Result<()> {
         let named = |error| format!("{}: {error}", self.measured.name);
         let figures = self.side.measure().await.map_err(named)?;
+        if let Some(told) = &figures.measurement {
+            self.measured.durability = Some(told.target.durability.clone());
+            self.measured.settings = Some(told.settings.clone());
+        }
         self.measured.rounds.push(figures);
         self.measured.how = self.side.how();
         Ok(())

@@ -47,7 +47,7 @@ fn write_page(performance: &Performance, page: &mut String) -> std::fmt::Result 
          and servers share the machine. Unless a row says otherwise: keys of 16 bytes, values of 100 bytes, \
          100,000 records, uniformly chosen; {rounds} rounds of {seconds} s a side after {warm_up_seconds} s of \
          warm-up; the ratio is the median of the rounds' ratios, and the spread is from the lowest to the \
-         highest.\n",
+         highest. Where the time goes, and what was tried: [performance-notes.md](performance-notes.md).\n",
         performance.date
     )?;
     writeln!(page, "| machine | |\n|---|---|")?;
@@ -131,7 +131,8 @@ fn write_row(row: &Measured, page: &mut String) -> std::fmt::Result {
 }
 
 fn write_how(side: &MeasuredSide, page: &mut String) -> std::fmt::Result {
-    writeln!(page, "\n{}: `{}`", side.name, side.how)
+    let durability = side.durability.as_ref().map(|it| format!(", durability {it}")).unwrap_or_default();
+    writeln!(page, "\n{}{durability}: `{}`", side.name, side.how)
 }
 
 /// A size, as the page shows it.

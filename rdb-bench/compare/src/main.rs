@@ -9,15 +9,19 @@ mod document;
 mod engine;
 mod failure;
 mod figures;
+mod folder;
+mod page;
 mod peers;
 mod performance;
 mod place;
 mod process;
 mod row;
 mod rows;
+mod run;
 mod scale;
 mod side;
 mod sides;
+mod subject;
 mod wire;
 
 use std::process::ExitCode;
@@ -28,25 +32,30 @@ use crate::cli::Cli;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let ended = tokio::select! {
-        ended = Cli::parse().run() => ended,
+    let (said, code) = tokio::select! {
+        ended = Cli::parse().run() => match ended {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(error) => (error.to_string(), 1),
+        },
         // What was started ends as its owners are dropped.
-        signal = interrupted() => Err(signal.map_or_else(Into::into, Into::into)),
+        signal = signalled() => match signal {
+            Ok((name, number)) => (name.to_owned(), 128 + number),
+            Err(error) => (error.to_string(), 1),
+        },
     };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("rdb-bench: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    eprintln!("rdb-bench: {said}");
+    ExitCode::from(code)
 }
 
-async fn interrupted() -> std::io::Result<&'static str> {
+/// What ended it, and its number: Ctrl-C, or the end of the terminal, stops what was started as well.
+async fn signalled() -> std::io::Result<(&'static str, u8)> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     Ok(tokio::select! {
-        _ = interrupt.recv() => "interrupted",
-        _ = terminate.recv() => "terminated",
+        _ = hang_up.recv() => ("hung up", 1),
+        _ = interrupt.recv() => ("interrupted", 2),
+        _ = terminate.recv() => ("terminated", 15),
     })
 }

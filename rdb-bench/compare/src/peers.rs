@@ -30,11 +30,6 @@ fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
-/// A new folder on the disk that is measured; it goes when this is dropped.
-pub(crate) fn folder(disk: &Path, name: &str) -> Result<tempfile::TempDir> {
-    Ok(tempfile::Builder::new().prefix(&format!("rdb-bench-{name}-")).tempdir_in(disk)?)
-}
-
 /// The versions of the rivals that are installed.
 pub(crate) async fn versions() -> Vec<(String, String)> {
     let mut versions = Vec::new();
@@ -58,11 +53,11 @@ fn strings<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Vec<Strin
 }
 
 /// How a target tells an error.
-fn text(error: impl std::fmt::Display) -> String {
+pub(crate) fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
 /// How a target answers what it cannot do.
-fn unsupported<T>(what: &str) -> rdb_bench::Result<T> {
+pub(crate) fn unsupported<T>(what: &str) -> rdb_bench::Result<T> {
     Err(format!("{what} is not measured here"))
 }

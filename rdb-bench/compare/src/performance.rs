@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use rdb_bench::{Disk, Machine};
+use rdb_bench::{Disk, Machine, Settings};
 use serde::{Deserialize, Serialize};
 
 use crate::date;
@@ -62,6 +62,12 @@ pub(crate) struct MeasuredSide {
     pub(crate) name: String,
     /// Command lines and settings.
     pub(crate) how: String,
+    /// When a write is answered, where the library's runner asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) durability: Option<String>,
+    /// What the library's runner asks: sizes, callers, requests under way, seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) settings: Option<Settings>,
     /// What each round gave.
     pub(crate) rounds: Vec<Figures>,
 }

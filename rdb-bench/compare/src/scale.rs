@@ -10,7 +10,8 @@ use tokio::time::Instant;
 
 use crate::failure::Result;
 use crate::figures::Figures;
-use crate::peers::{Node, folder};
+use crate::folder::Folder;
+use crate::peers::Node;
 use crate::place::Place;
 use crate::sides::whole;
 
@@ -64,7 +65,7 @@ pub(crate) async fn measure(records: u64, value_bytes: usize, place: &Place) -> 
         settings
     };
 
-    let data = folder(&place.disk, "scale")?;
+    let data = Folder::new(&place.disk, "scale")?;
     let engine = crate::engine::open(&place.engine, &data.path().join("data"))?;
     let in_process = stage(&engine, &settings).await?;
     engine.close().await?;

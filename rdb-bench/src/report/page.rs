@@ -81,7 +81,10 @@ fn section(page: &mut String, group: &Group<'_>) {
     page.push_str("<div class=\"plots\">\n");
     figure(page, "Throughput", &of_series, &plot::throughput(&group.series));
     figure(page, &title("Latency by percentile"), &of_runs, &plot::latency(&latencies));
-    figure(page, &title("Throughput over time"), &of_runs, &plot::over_time(&runs));
+    // Of a second or less there is no course to show.
+    if runs.iter().any(|run| run.each_second.len() > 1) {
+        figure(page, &title("Throughput over time"), &of_runs, &plot::over_time(&runs));
+    }
     page.push_str("</div>\n</section>\n");
 }
 
@@ -163,6 +166,7 @@ fn conditions(page: &mut String, of: &Measurement) {
     pairs.extend(of.target.command_line.iter().map(|line| ("command line", line.clone())));
     pairs.extend(of.target.details.iter().map(|(name, value)| (name.as_str(), value.clone())));
     pairs.extend(of.begun_late.iter().map(|late| ("begun late, p99", time(late.p99_us))));
+    pairs.extend(of.begun_late.iter().map(|_| ("due, not begun at the end", whole(of.not_begun as f64))));
     let callers = settings.callers;
     let _ = writeln!(
         page,

@@ -3,12 +3,13 @@ use std::collections::HashSet;
 use super::numbers::{time, whole};
 use crate::{Latency, Measurement};
 
-const TITLES: [&str; 13] = [
+const TITLES: [&str; 14] = [
     "target",
     "workload",
     "callers",
     "operation",
     "ops/s",
+    "records/s",
     "p50",
     "p90",
     "p99",
@@ -19,7 +20,7 @@ const TITLES: [&str; 13] = [
     "durability",
 ];
 /// So many columns are text, and stand at the left.
-const TEXTS: [usize; 4] = [0, 1, 3, 12];
+const TEXTS: [usize; 4] = [0, 1, 3, 13];
 
 /// Titles and rows, without columns that say nothing.
 pub(super) struct Table {
@@ -31,11 +32,13 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn of<'a>(measurements: impl IntoIterator<Item = &'a Measurement>) -> Self {
-        let rows: Vec<[String; 13]> = measurements.into_iter().flat_map(rows).collect();
+        let rows: Vec<[String; 14]> = measurements.into_iter().flat_map(rows).collect();
         let empty = |text: &String| text.is_empty() || text == "0";
         let kept: Vec<usize> = (0..TITLES.len())
             .filter(|column| match TITLES[*column] {
                 "errors" | "conflicts" => rows.iter().any(|row| !empty(&row[*column])),
+                // Where operations are of one record each, it would be the same again.
+                "records/s" => rows.iter().any(|row| !row[*column].is_empty()),
                 "operation" => rows.iter().any(|row| row[0].is_empty()),
                 "target" => {
                     rows.iter()
@@ -57,7 +60,7 @@ impl Table {
 }
 
 /// One row for all operations, and one for each kind where there are several.
-fn rows(of: &Measurement) -> Vec<[String; 13]> {
+fn rows(of: &Measurement) -> Vec<[String; 14]> {
     let callers = match of.settings.outstanding {
         1 => of.settings.callers.to_string(),
         outstanding => format!("{} x {outstanding}", of.settings.callers),
@@ -70,15 +73,16 @@ fn rows(of: &Measurement) -> Vec<[String; 13]> {
     let kind = of.kinds.keys().next().filter(|_| one).map_or("all", |kind| kind.name());
     let mut rows = vec![row(
         [&of.target.name, &workload, &callers, kind],
-        of.per_second,
+        (of.per_second, of.records_per_second),
         &of.latency,
         [of.errors, of.conflicts],
         &of.target.durability,
     )];
     if !one {
         rows.extend(of.kinds.iter().map(|(kind, figures)| {
-            let per_second = figures.operations as f64 / of.elapsed_s.max(f64::MIN_POSITIVE);
-            row(["", "", "", kind.name()], per_second, &figures.latency, [figures.errors, 0], "")
+            let each = |count: u64| count as f64 / of.elapsed_s.max(f64::MIN_POSITIVE);
+            let rates = (each(figures.operations), each(figures.records));
+            row(["", "", "", kind.name()], rates, &figures.latency, [figures.errors, 0], "")
         }));
     }
     rows
@@ -86,11 +90,11 @@ fn rows(of: &Measurement) -> Vec<[String; 13]> {
 
 fn row(
     [target, workload, callers, kind]: [&str; 4],
-    per_second: f64,
+    (per_second, records_per_second): (f64, f64),
     latency: &Latency,
     [errors, conflicts]: [u64; 2],
     durability: &str,
-) -> [String; 13] {
+) -> [String; 14] {
     let times = [latency.p50_us, latency.p90_us, latency.p99_us, latency.p99_9_us, latency.max_us];
     let [p50, p90, p99, p99_9, max] =
         times.map(|micros| if latency.buckets.is_empty() { "-".to_owned() } else { time(micros) });
@@ -100,6 +104,8 @@ fn row(
         callers.to_owned(),
         kind.to_owned(),
         whole(per_second),
+        // Reads that found nothing are no reason to tell records apart from operations.
+        if records_per_second > per_second * 1.01 { whole(records_per_second) } else { String::new() },
         p50,
         p90,
         p99,

@@ -38,6 +38,7 @@ fn measurement(target: &str, workload: Workload, callers: usize, per_second: u64
         conflicts: 0,
         latency,
         begun_late: None,
+        not_begun: 0,
         kinds,
         each_second: (0..5).map(|second| per_second + second * per_second / 50).collect(),
     }
@@ -128,6 +129,15 @@ fn a_table_is_aligned_and_shows_each_kind() {
     let column = end(lines[0]) + 2;
     assert!(lines[1..].iter().all(|line| line.chars().nth(column - 1).unwrap().is_ascii_digit()), "{text}");
     assert!(rivals().table().starts_with("TARGET"), "{}", rivals().table());
+}
+
+#[test]
+fn records_are_told_where_an_operation_is_of_several() {
+    let mut scan = measurement("rdb", Workload::Scan, 1, 50);
+    assert!(!report(vec![scan.clone()]).table().contains("RECORDS/S"));
+    scan.records_per_second = 5_000.0;
+    let table = report(vec![scan]).table();
+    assert!(table.contains("OPS/S  RECORDS/S") && table.contains("  5,000  "), "{table}");
 }
 
 #[test]

@@ -92,6 +92,19 @@ async fn an_open_loop_counts_a_stall_that_a_closed_loop_hides() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rate_that_is_not_kept_is_told() {
+    let mut settings = Settings { callers: 1, warm_up: Duration::ZERO, ..Settings::new(Workload::Get) };
+    (settings.time, settings.rate) = (Duration::from_secs(1), Some(10_000.0));
+    // A millisecond each.
+    let over = Run::new(stalling(usize::MAX), settings.clone()).paced_by_runtime().measure().await.unwrap();
+    assert!((900..=1_000).contains(&over.operations), "{}", over.operations);
+    assert!(over.not_begun > 8_500, "{}", over.not_begun);
+    settings.rate = Some(100.0);
+    let kept = Run::new(stalling(usize::MAX), settings).paced_by_runtime().measure().await.unwrap();
+    assert!(kept.not_begun <= 1, "{}", kept.not_begun);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_warm_up_is_not_counted() {
     let mut settings = Settings { callers: 1, ..Settings::new(Workload::Get) };
     (settings.warm_up, settings.time) = (Duration::from_secs(2), Duration::from_secs(3));

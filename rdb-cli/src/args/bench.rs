@@ -1,10 +1,11 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::{NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use rdb_bench::{Distribution, Settings, Workload};
 
 use super::Write;
+use super::transfer::is_standard_output;
 use crate::duration;
 use crate::failure::{Exit, Failure};
 
@@ -99,11 +100,11 @@ pub(crate) struct Bench {
     #[arg(long)]
     pub(crate) keep: bool,
 
-    /// Write all figures, with the raw samples, to this file
+    /// Write all figures, with the raw samples, to this file; - for standard output, instead of the table
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 
-    /// Write a page with plots to this file; it needs no network
+    /// Write a page with plots to this file, or - for standard output; it needs no network
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
 
@@ -112,6 +113,12 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
+    /// Whether --json or --html is standard output, in this order.
+    pub(crate) fn on_standard_output(&self) -> (bool, bool) {
+        let is = |file: Option<&Path>| file.is_some_and(is_standard_output);
+        (is(self.json.as_deref()), is(self.html.as_deref()))
+    }
+
     /// What is to be run, in this order.
     pub(crate) fn settings(&self) -> Result<Vec<Settings>, Failure> {
         let all = self.workloads.iter().flat_map(|workload| {
@@ -131,6 +138,9 @@ impl Bench {
                 ..Settings::new(*workload)
             })
         });
+        if self.on_standard_output() == (true, true) {
+            return Err(Failure::new(Exit::Usage, "--json and --html cannot both be standard output"));
+        }
         let checked = all.map(|settings| settings.check().map(|()| settings));
         checked.collect::<Result<_, _>>().map_err(|reason| Failure::new(Exit::Usage, reason))
     }

@@ -107,7 +107,7 @@ impl Backup {
 }
 
 /// The device would be another name of the stream that is open anyway.
-fn is_standard_output(path: &Path) -> bool {
+pub(super) fn is_standard_output(path: &Path) -> bool {
     ["-", "/dev/stdout"].map(Path::new).contains(&path)
 }
 

@@ -28,8 +28,15 @@ pub(crate) async fn bench(
 ) -> Result<(), Failure> {
     let settings = args.settings()?;
     // Found now rather than when all is measured.
-    let json = open(args.json.as_deref())?;
-    let html = open(args.html.as_deref())?;
+    let (json_out, html_out) = args.on_standard_output();
+    let json = if json_out { None } else { open(args.json.as_deref())? };
+    let html = if html_out { None } else { open(args.html.as_deref())? };
+    let limit = client.info().limits.max_value_bytes;
+    if args.value_size > limit {
+        let reason =
+            format!("values are longer than the node takes. is=`{}`, limit=`{limit}`", args.value_size);
+        return Err(Failure::new(Exit::Usage, reason));
+    }
     let mut signals = Signals::listen()?;
     let engine: Arc<dyn Engine> = Arc::new(client.clone());
     let place = Place::new(Arc::clone(&engine), &args.prefix);
@@ -59,11 +66,16 @@ pub(crate) async fn bench(
             }
         }
     };
-    let shown = show(&report, json, html, out);
+    let instead = match (json_out, html_out) {
+        (true, _) => Some(report.json() + "\n"),
+        (_, true) => Some(report.html()),
+        _ => None,
+    };
+    let shown = show(&report, instead, json, html, out);
     let tidied = match args.keep {
         true => Ok(()),
         false => tokio::select! {
-            removed = place.remove() => removed.map_err(|failure| failure.at("cannot remove the records")),
+            removed = place.remove() => removed.map_err(|failure| failure.at("cannot remove the records, which the next run does")),
             exit = signals.next() => Err(left(exit, &args.prefix)),
         },
     };
@@ -133,24 +145,27 @@ fn open(file: Option<&Path>) -> Result<Option<Destination>, Failure> {
     file.map(Destination::open).transpose()
 }
 
+/// Shows the figures, or what takes their place on standard output, and writes the files.
 fn show(
     report: &Report,
+    instead: Option<String>,
     json: Option<Destination>,
     html: Option<Destination>,
     out: &mut Output,
 ) -> Result<(), Failure> {
     let measured = &report.measurements;
-    match out.print {
+    match (instead, out.print) {
         _ if measured.is_empty() => {}
-        Print::Table => {
+        (Some(text), _) => out.bytes(text.as_bytes())?,
+        (None, Print::Table) => {
             out.bytes(report.table().as_bytes())?;
             let misses: u64 = measured.iter().map(|of| of.misses).sum();
             if misses > 0 {
                 out.line(&format!("\n{misses} reads found no record"))?;
             }
         }
-        Print::Json => measured.iter().try_for_each(|of| out.json(&object(of)))?,
-        Print::Raw => measured.iter().try_for_each(|of| raw(of, out))?,
+        (None, Print::Json) => measured.iter().try_for_each(|of| out.json(&object(of)))?,
+        (None, Print::Raw) => measured.iter().try_for_each(|of| raw(of, out))?,
     }
     out.finish()?;
     for (file, text) in [(json, Report::json as fn(&Report) -> String), (html, Report::html)] {
@@ -210,6 +225,10 @@ fn judge(report: &Report) -> Result<(), Failure> {
             return Err(failed(first.to_owned()).at(&what));
         }
         eprintln!("rdb: {what}: {} of {} failed: {first}", of.errors, of.errors + of.operations);
+    }
+    for of in report.measurements.iter().filter(|of| of.not_begun > of.settings.in_flight() as u64) {
+        let what = format!("{}, {} callers", of.settings.workload, of.settings.callers);
+        eprintln!("rdb: {what}: the rate was not kept: {} were due and not begun at the end", of.not_begun);
     }
     Ok(())
 }

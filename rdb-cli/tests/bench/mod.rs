@@ -47,6 +47,9 @@ async fn a_benchmark_shows_its_figures_and_leaves_nothing_behind() {
 
     let table = shell.text(&format!("bench get --callers 2 --rate 500 {SMALL} -o table")).await;
     assert!(table.starts_with("WORKLOAD") && table.contains("get at 500/s"), "{table}");
+    let piped = shell.text(&format!("bench scan --callers 2 {SMALL} --json - -o table")).await;
+    let piped: rdb_bench::Report = serde_json::from_str(&piped).unwrap();
+    assert_eq!(piped.measurements.len(), 1);
     let raw = shell.text(&format!("bench put --callers 2 {SMALL}")).await;
     assert!(raw.starts_with("put\t2\t") && raw.trim_end().split('\t').count() == 10, "{raw}");
 }
@@ -112,6 +115,8 @@ async fn a_benchmark_that_cannot_be_is_refused_before_anything_is_stored() {
         "bench cas --records 10",
         "bench get --rate 0",
         "bench get --callers 0",
+        "bench get --value-size 99999999999",
+        "bench get --json - --html -",
     ] {
         assert_eq!(shell.rdb(line.split(' ')).await.code, 2, "{line}");
     }

@@ -6,7 +6,7 @@ fn performance() -> Performance {
     let side = |name: &str, rate: f64| {
         let latency = Some(Percentiles { p50_us: 250.0, p90_us: None, p99_us: 900.0, p99_9_us: None });
         let rounds = vec![Figures { latency, ..Figures::rate(rate) }; 5];
-        MeasuredSide { name: name.into(), how: format!("{name} --flag"), rounds }
+        MeasuredSide { name: name.into(), how: format!("{name} --flag"), rounds, ..MeasuredSide::default() }
     };
     let rows = ROWS.iter().map(|row| Measured::new(row, side("ours", 200_000.0), side("theirs", 100_000.0)));
     let curve = |plot: &str| Curve {

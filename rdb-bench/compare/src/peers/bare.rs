@@ -36,8 +36,9 @@ impl Bare {
     /// Starts one that has the records of these settings.
     pub(crate) async fn start(settings: &Settings) -> Result<Self> {
         let records = settings.records.to_string();
-        let value_bytes = settings.value_bytes.to_string();
-        let arguments = strings(["bare", "--records", &records, "--value-bytes", &value_bytes]);
+        let (key_bytes, value_bytes) = (settings.key_bytes.to_string(), settings.value_bytes.to_string());
+        let mut arguments = strings(["bare", "--records", &records]);
+        arguments.extend(strings(["--key-bytes", &key_bytes, "--value-bytes", &value_bytes]));
         let folder = std::env::temp_dir();
         let mut process = Process::start(&std::env::current_exe()?, &arguments, &folder)?;
         let address = process.printed("listening on ").await?;

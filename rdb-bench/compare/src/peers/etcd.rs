@@ -5,11 +5,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rdb_bench::{Seen, Swap, Target, TargetInfo};
 use rdb_client::Key;
-use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{find, folder, free_port, strings, text, unsupported, version};
+use super::{find, free_port, strings, text, version};
 use crate::failure::Result;
+use crate::folder::Folder;
 use crate::process::Process;
 use crate::wire::etcd::kv_client::KvClient;
 use crate::wire::etcd::{
@@ -28,14 +28,14 @@ pub(crate) struct Etcd {
     peer_url: String,
     version: String,
     /// Behind the process: it goes when that is gone.
-    _data: TempDir,
+    _data: Folder,
 }
 
 impl Etcd {
     /// Starts one on a new data directory.
     pub(crate) async fn start(disk: &Path) -> Result<Self> {
         let program = find("etcd", "etcd-server")?;
-        let data = folder(disk, "etcd")?;
+        let data = Folder::new(disk, "etcd")?;
         let url = format!("http://127.0.0.1:{}", free_port()?);
         let peer = format!("http://127.0.0.1:{}", free_port()?);
         let data_dir = data.path().join("data");
@@ -55,7 +55,7 @@ impl Etcd {
         process
             .serves(async || {
                 let mut client = KvClient::new(Endpoint::from_shared(url.clone())?.connect().await?);
-                Ok(client.range(RangeRequest { key: "ready".into() }).await?)
+                Ok(client.range(one("ready".into())).await?)
             })
             .await?;
         Ok(Self { process, url, peer_url: peer, version: version(&program).await, _data: data })
@@ -87,8 +87,12 @@ fn put(key: Bytes, value: Bytes) -> RequestOp {
     RequestOp { request: Some(request_op::Request::RequestPut(PutRequest { key, value })) }
 }
 
+fn one(key: Bytes) -> RangeRequest {
+    RangeRequest { key, ..RangeRequest::default() }
+}
+
 fn read(key: Bytes) -> RequestOp {
-    RequestOp { request: Some(request_op::Request::RequestRange(RangeRequest { key })) }
+    RequestOp { request: Some(request_op::Request::RequestRange(one(key))) }
 }
 
 fn seen(answer: RangeResponse) -> Option<Seen> {
@@ -111,7 +115,7 @@ impl Target for EtcdTarget {
 
     /// Linearizable, as FlareDB's.
     async fn get(&self, key: &Key) -> rdb_bench::Result<Option<Seen>> {
-        let asked = self.client.clone().range(RangeRequest { key: key.to_bytes() }).await;
+        let asked = self.client.clone().range(one(key.to_bytes())).await;
         Ok(seen(asked.map_err(text)?.into_inner()))
     }
 
@@ -150,8 +154,11 @@ impl Target for EtcdTarget {
         Ok(Swap::Conflict(answer.responses.into_iter().find_map(found)))
     }
 
-    async fn scan(&self, _: &Key, _: u64) -> rdb_bench::Result<u64> {
-        unsupported("scan")
+    async fn scan(&self, from: &Key, limit: u64) -> rdb_bench::Result<u64> {
+        let (range_end, limit) = (Bytes::from_static(&[0]), limit.try_into().unwrap_or(i64::MAX));
+        let request = RangeRequest { key: from.to_bytes(), range_end, limit };
+        let answer = self.client.clone().range(request).await.map_err(text)?;
+        Ok(answer.into_inner().kvs.len() as u64)
     }
 
     async fn load(&self, records: Vec<(Key, Bytes)>) -> rdb_bench::Result<()> {

@@ -1,10 +1,10 @@
 use std::path::{Path, PathBuf};
 
 use rdb_client::{Client, ClientBuilder};
-use tempfile::TempDir;
 
-use super::{folder, strings};
+use super::strings;
 use crate::failure::Result;
+use crate::folder::Folder;
 use crate::process::Process;
 
 /// `rdb-server` on a data directory.
@@ -16,17 +16,17 @@ pub(crate) struct Node {
     engine: String,
     flags: Vec<String>,
     /// Behind the process: it goes when that is gone.
-    data: TempDir,
+    data: Folder,
 }
 
 impl Node {
     /// A node on a new data directory.
     pub(crate) async fn start(program: &Path, engine: &str, flags: &[&str], disk: &Path) -> Result<Self> {
-        Self::start_on(folder(disk, "node")?, program, engine, &strings(flags)).await
+        Self::start_on(Folder::new(disk, "node")?, program, engine, &strings(flags)).await
     }
 
     /// A node on a data directory that may hold data.
-    async fn start_on(data: TempDir, program: &Path, engine: &str, flags: &[String]) -> Result<Self> {
+    async fn start_on(data: Folder, program: &Path, engine: &str, flags: &[String]) -> Result<Self> {
         if !program.is_file() {
             let hint = "build it with cargo build --release --workspace --locked, or say --server PATH";
             return Err(format!("rdb-server is not beside this program; {hint}").into());
@@ -87,7 +87,7 @@ pub(crate) struct Stopped {
     program: PathBuf,
     engine: String,
     flags: Vec<String>,
-    data: TempDir,
+    data: Folder,
 }
 
 impl Stopped {

@@ -8,10 +8,10 @@ use rdb_bench::{Seen, Swap, Target, TargetInfo};
 use rdb_client::Key;
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
-use tempfile::TempDir;
 
-use super::{find, folder, free_port, strings, text, unsupported, version};
+use super::{find, free_port, strings, text, unsupported, version};
 use crate::failure::Result;
+use crate::folder::Folder;
 use crate::process::{self, Process};
 
 /// The records that are set in one go while data is loaded.
@@ -32,7 +32,7 @@ pub(crate) struct Redis {
     process: Process,
     port: u16,
     /// Behind the process: it goes when that is gone.
-    data: TempDir,
+    data: Folder,
     durability: &'static str,
     version: String,
 }
@@ -41,7 +41,7 @@ impl Redis {
     /// Starts one on a new folder.
     pub(crate) async fn start(persistence: Persistence, disk: &Path) -> Result<Self> {
         let program = find("redis-server", "redis-server")?;
-        let data = folder(disk, "redis")?;
+        let data = Folder::new(disk, "redis")?;
         let port = free_port()?;
         let mut arguments = strings(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""]);
         arguments.extend(["--dir".to_owned(), data.path().display().to_string()]);
@@ -159,8 +159,12 @@ impl Target for RedisTarget {
         Ok(found.map(|value| Seen { version: 0, value: value.into() }))
     }
 
-    async fn get_many(&self, _: &[Key]) -> rdb_bench::Result<Vec<Option<Seen>>> {
-        unsupported("get_many")
+    async fn get_many(&self, keys: &[Key]) -> rdb_bench::Result<Vec<Option<Seen>>> {
+        let mut mget = redis::cmd("MGET");
+        keys.iter().for_each(|key| _ = mget.arg(key.as_bytes()));
+        let found: Vec<Option<Vec<u8>>> =
+            mget.query_async(&mut self.connection.clone()).await.map_err(text)?;
+        Ok(found.into_iter().map(|value| Some(Seen { version: 0, value: value?.into() })).collect())
     }
 
     async fn put(&self, key: &Key, value: Bytes) -> rdb_bench::Result<()> {

@@ -2,11 +2,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use async_trait::async_trait;
-use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::failure::Result;
 use crate::figures::Figures;
+use crate::folder::Folder;
 use crate::peers::Node;
 use crate::place::Place;
 use crate::process;
@@ -15,7 +15,7 @@ use crate::side::Side;
 /// `rdb import` of a file into a node that is new each time.
 pub(crate) struct Import {
     place: Place,
-    folder: TempDir,
+    folder: Folder,
     file: PathBuf,
     how: String,
 }
@@ -29,12 +29,12 @@ impl Import {
 }
 
 /// The package index as plain lines, in a folder of its own.
-pub(crate) async fn unpacked(place: &Place) -> Result<(TempDir, PathBuf)> {
+pub(crate) async fn unpacked(place: &Place) -> Result<(Folder, PathBuf)> {
     let packed = &place.packages;
     if !packed.is_file() {
         return Err("the package index is not here; say --packages FILE, lines of key TAB value".into());
     }
-    let folder = crate::peers::folder(&place.disk, "import")?;
+    let folder = Folder::new(&place.disk, "import")?;
     let file = folder.path().join("packages.tsv");
     if packed.extension().is_some_and(|it| it == "gz") {
         let plain = std::fs::File::create(&file)?;

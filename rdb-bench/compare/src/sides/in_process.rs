@@ -8,12 +8,12 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rdb_bench::{EngineTarget, Run, Workload};
 use rdb_client::{Engine, Key};
-use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::failure::Result;
 use crate::figures::Figures;
+use crate::folder::Folder;
 use crate::place::Place;
 use crate::side::Side;
 
@@ -28,13 +28,13 @@ pub(crate) struct InProcess {
     time: Duration,
     tasks: usize,
     /// Behind the engine: it goes when that is gone.
-    _data: TempDir,
+    _data: Folder,
 }
 
 impl InProcess {
     /// Opens an engine and loads the records.
     pub(crate) async fn open(place: &Place) -> Result<Self> {
-        let data = crate::peers::folder(&place.disk, "engine")?;
+        let data = Folder::new(&place.disk, "engine")?;
         let engine = crate::engine::open(&place.engine, &data.path().join("data"))?;
         let target = EngineTarget::new(Arc::clone(&engine), "in process", None);
         Run::new(Arc::new(target), place.settings(Workload::Get, 1)).load().await?;

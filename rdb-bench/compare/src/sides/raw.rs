@@ -13,12 +13,12 @@ use rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, Options, ReadOptions, WriteBatch,
     WriteOptions,
 };
-use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::in_process::STRIDE;
 use crate::failure::{Failure, Result};
 use crate::figures::{Figures, Percentiles};
+use crate::folder::Folder;
 use crate::place::Place;
 use crate::side::Side;
 
@@ -50,18 +50,18 @@ pub(crate) struct Raw {
 struct Store {
     db: Option<DB>,
     keys: Vec<Vec<u8>>,
-    file: Option<(TempDir, PathBuf)>,
+    file: Option<(Folder, PathBuf)>,
     warm_up: Duration,
     time: Duration,
     disk: PathBuf,
     /// Behind the database: it goes when that is gone.
-    _data: TempDir,
+    _data: Folder,
 }
 
 impl Raw {
     /// Opens a database and loads the records.
     pub(crate) async fn open(work: Work, place: &Place) -> Result<Self> {
-        let data = crate::peers::folder(&place.disk, "raw")?;
+        let data = Folder::new(&place.disk, "raw")?;
         let (db, keys, file) = if work == Work::Import {
             (None, Vec::new(), Some(super::import::unpacked(place).await?))
         } else {
@@ -105,11 +105,11 @@ fn options() -> Options {
     options
 }
 
-fn open(path: &Path) -> Result<DB> {
+pub(super) fn open(path: &Path) -> Result<DB> {
     Ok(DB::open(&options(), path)?)
 }
 
-fn synced() -> WriteOptions {
+pub(super) fn synced() -> WriteOptions {
     let mut options = WriteOptions::default();
     options.set_sync(true);
     options
@@ -240,7 +240,7 @@ impl Store {
 
     fn import(&self) -> Result<Figures> {
         let Some((_, file)) = &self.file else { return Err("there is nothing to import".into()) };
-        let data = crate::peers::folder(&self.disk, "raw")?;
+        let data = Folder::new(&self.disk, "raw")?;
         let db = open(&data.path().join("store"))?;
         let options = synced();
         let begun = Instant::now();

@@ -44,9 +44,9 @@ impl Bare for Map {
 }
 
 /// Serves records on a free port, which it prints, until it is killed.
-pub(crate) async fn serve(records: u64, value_bytes: usize) -> Result<()> {
+pub(crate) async fn serve(records: u64, key_bytes: usize, value_bytes: usize) -> Result<()> {
     let mut settings = Settings::new(Workload::Get);
-    settings.records = records;
+    (settings.records, settings.key_bytes) = (records, key_bytes);
     let keys = settings.keys()?;
     let value = Bytes::from(vec![b'v'; value_bytes]);
     let map = (0..records).map(|number| (keys.key(number).into_bytes(), value.clone())).collect();
