@@ -8,7 +8,7 @@ use rdb_proto::kv::v1;
 use rdb_proto::kv::v1::answer::Answer;
 use rdb_proto::kv::v1::command::Request;
 use rdb_proto::kv::v1::kv_client::KvClient;
-use rdb_proto::{Call, from_status};
+use rdb_proto::{Call, MAX_COMMANDS, from_status};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -509,6 +509,19 @@ async fn a_message_that_cannot_be_taken_ends_the_pipeline_once_the_rest_is_answe
     served.engine.release.notify_one();
     assert!(matches!(pipe.answers(1).await[..], [(1, Answer::Put(_))]));
     assert_eq!(read_error(&pipe.hear().await.unwrap_err()), ErrorKind::InvalidArgument);
+    quiet(&served).await;
+}
+
+#[tokio::test]
+async fn a_message_of_too_many_commands_ends_the_pipeline_and_none_of_them_is_begun() {
+    let mut served = served(|_| {}).await;
+    let mut pipe = Pipe::open(&mut served.kv).await;
+    pipe.say((0..MAX_COMMANDS as u64).map(|number| command(number, Request::Get(get("k")))));
+    pipe.answers(MAX_COMMANDS).await;
+    pipe.say((0..=MAX_COMMANDS as u64).map(|number| command(number, Request::Put(put("k", "v")))));
+    assert_eq!(read_error(&pipe.hear().await.unwrap_err()), ErrorKind::InvalidArgument);
+    assert!(served.engine.get(&Key::new("k").unwrap()).await.unwrap().is_none());
+    metric(served.node.ops_addr(), "flaredb_requests_refused_total 1").await;
     quiet(&served).await;
 }
 
