@@ -12,7 +12,7 @@ use rdb_proto::kv::v1;
 use rdb_proto::kv::v1::answer::Answer;
 use rdb_proto::{Call, MAX_COMMANDS, to_status};
 use tokio::sync::mpsc::Sender;
-use tokio::task::unconstrained;
+use tokio::task::coop::{consume_budget, unconstrained};
 use tokio::time::{Instant, sleep_until};
 use tracing::{Instrument as _, Span};
 
@@ -147,7 +147,9 @@ where
                 self.unsent.wait();
             }
             if self.begun.is_empty() && self.received.is_none() {
-                if self.drains && end.is_none() {
+                // What comes is refused as long as it comes, and as there is room for more answers.
+                if self.drains && end.is_none() && self.has_room() {
+                    consume_budget().await;
                     match messages.next().now_or_never() {
                         Some(Ok(Some(message))) => {
                             end = self.receive(message).err().map(Err);
@@ -190,7 +192,11 @@ where
                     room.send(Ok(self.unsent.next()));
                 }
                 message = messages.next(), if reads => match message {
-                    Ok(Some(message)) => end = self.receive(message).err().map(Err),
+                    Ok(Some(message)) => {
+                        end = self.receive(message).err().map(Err);
+                        // Whoever always has more to say leaves the others their turn.
+                        consume_budget().await;
+                    }
                     Ok(None) => end = Some(Ok(())),
                     Err(error) => end = Some(Err(error)),
                 },

@@ -29,6 +29,8 @@ pub(crate) struct Double {
     feeds: Mutex<VecDeque<Fed>>,
     /// How the last write was to be done.
     pub(crate) options: Mutex<WriteOptions>,
+    /// How many reads of one key there were.
+    pub(crate) gets: AtomicUsize,
     /// Makes closing take forever.
     pub(crate) never_closes: AtomicBool,
     /// Lets go of what waits under the key `held`.
@@ -50,6 +52,7 @@ impl Double {
             info,
             feeds: Mutex::default(),
             options: Mutex::default(),
+            gets: AtomicUsize::new(0),
             never_closes: AtomicBool::new(false),
             release: Notify::new(),
             waiting: Notify::new(),
@@ -123,6 +126,7 @@ impl Engine for Double {
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Record>> {
+        self.gets.fetch_add(1, Ordering::Relaxed);
         self.obey(key.as_bytes()).await?;
         self.mem.get(key).await
     }

@@ -1,5 +1,6 @@
 //! Many requests on one stream.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 
 use crate::double::SESSION;
-use crate::harness::{PATIENCE, Served, channel, get, metric, put, read_error, served};
+use crate::harness::{PATIENCE, Served, channel, gauge, get, metric, put, read_error, served};
 use crate::raw::RawClient;
 
 /// The client's side of a pipeline.
@@ -382,7 +383,7 @@ async fn a_client_that_reads_nothing_is_held_up_and_then_let_go() {
     }
     let ops = served.node.ops_addr();
     metric(ops, "flaredb_requests_total{method=\"pipeline\",code=\"exhausted\"} 1").await;
-    let unsent = crate::harness::gauge(ops, "flaredb_answer_bytes_unsent").await;
+    let unsent = gauge(ops, "flaredb_answer_bytes_unsent").await;
     assert!(unsent < 8 << 20, "{unsent}");
     let status = loop {
         match pipe.hear().await {
@@ -443,6 +444,62 @@ async fn a_node_that_drains_answers_what_it_has_and_refuses_what_comes_later() {
     assert_eq!(read_error(&pipe.hear().await.unwrap_err()), ErrorKind::Unavailable);
     shutdown.await.unwrap().unwrap();
     assert!(start.elapsed() < PATIENCE / 4, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_node_that_drains_reads_no_further_than_there_is_room_for_answers() {
+    let mut served = served(|config| config.max_streams_per_connection = 8).await;
+    let endpoint = Endpoint::from_shared(format!("http://{}", served.node.addr())).unwrap();
+    let channel = endpoint.initial_stream_window_size(8 << 10).connect().await.unwrap();
+    let mut pipe = Pipe::open(&mut KvClient::new(channel)).await;
+    pipe.say((0..8).map(|number| command(number, Request::Put(put("held", "v")))));
+    for _ in 0..200 {
+        pipe.say((0..100).map(|number| command(number, Request::Get(get("k")))));
+    }
+    let ops = served.node.ops_addr();
+    metric(ops, "flaredb_requests_in_flight 8").await;
+    let _ = served.kv.get(get("k")).await.unwrap();
+    let shutdown = tokio::spawn(served.node.shutdown());
+    served.engine.release.notify_waiters();
+    // The client reads nothing.
+    let (mut received, mut quiet) = (0, 0);
+    while quiet < 20 {
+        let before = std::mem::replace(&mut received, gauge(ops, "flaredb_pipeline_commands_total").await);
+        quiet = if before == received { quiet + 1 } else { 0 };
+    }
+    assert!(received < 2_000, "{received}");
+    let mut answers = 0;
+    let status = loop {
+        match pipe.hear().await {
+            Ok(more) => answers += more.unwrap().len(),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(answers, 20_008);
+    assert_eq!(read_error(&status), ErrorKind::Unavailable);
+    shutdown.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_pipeline_that_is_flooded_leaves_the_others_their_turn() {
+    let served = served(|_| {}).await;
+    let mut pipe = Pipe::open(&mut served.kv.clone()).await;
+    for number in 0..20_000 {
+        pipe.say([command(number, Request::Get(get("k")))]);
+    }
+    let others = async {
+        let (mut most, mut seen) = (0, 0);
+        while seen < 20_000 {
+            tokio::task::yield_now().await;
+            let now = served.engine.gets.load(Ordering::Relaxed);
+            most = most.max(now - seen);
+            seen = now;
+        }
+        most
+    };
+    let (most, _) = tokio::join!(timeout(PATIENCE, others), pipe.answers(20_000));
+    let most = most.unwrap();
+    assert!(most < 512, "{most} commands in a turn");
 }
 
 #[tokio::test]
