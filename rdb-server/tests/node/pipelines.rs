@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use prost::Message as _;
 use rdb_engine_api::{Engine as _, EngineExt as _, ErrorKind, Key};
 use rdb_proto::kv::v1;
 use rdb_proto::kv::v1::answer::Answer;
@@ -369,6 +370,92 @@ async fn a_pipeline_is_read_no_further_than_its_commands_have_room() {
     }
     assert_eq!(answers, 21);
     quiet_but_open(&served).await;
+}
+
+#[tokio::test]
+async fn a_pipeline_is_read_no_further_than_its_bytes_have_room() {
+    let mut served = served(|_| {}).await;
+    let mut pipe = Pipe::open(&mut served.kv).await;
+    let held = command(1, Request::Put(put("held", vec![7; 60 << 10])));
+    let with_room = (4_usize << 20).div_ceil(held.encoded_len());
+    for _ in 0..100 {
+        pipe.say([held.clone()]);
+    }
+    let ops = served.node.ops_addr();
+    metric(ops, &format!("flaredb_requests_in_flight {with_room}")).await;
+    served.kv.get(get("k")).await.unwrap();
+    assert_eq!(gauge(ops, "flaredb_pipeline_messages_total").await, with_room);
+    let mut answers = 0;
+    while answers < 100 {
+        served.engine.release.notify_one();
+        answers += pipe.hear().await.unwrap().unwrap().len();
+    }
+    quiet_but_open(&served).await;
+}
+
+/// Whether what the engine was given of the first put shares a buffer with the second.
+fn share(served: &Served) -> bool {
+    let puts = served.engine.puts.lock().unwrap();
+    let [(first, _), (_, second)] = &puts[..] else { panic!("{puts:?}") };
+    first.as_bytes().as_ptr().addr().abs_diff(second.as_ptr().addr()) < 512
+}
+
+#[tokio::test]
+async fn a_command_keeps_no_large_message_that_it_came_in() {
+    for (length, shares) in [(60 << 10, true), (70 << 10, false)] {
+        let mut served = served(|_| {}).await;
+        let mut pipe = Pipe::open(&mut served.kv).await;
+        let held = command(1, Request::Put(put("held", "v")));
+        pipe.say([held, command(2, Request::Put(put("k", vec![7; length])))]);
+        assert!(matches!(pipe.answers(1).await[..], [(2, Answer::Put(_))]));
+        assert_eq!(share(&served), shares, "{length}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_may_wait_keeps_no_message_that_it_came_in() {
+    let mut served = served(|_| {}).await;
+    let mut pipe = Pipe::open(&mut served.kv).await;
+    let absent = v1::condition::Condition::Absent(v1::condition::Absent {});
+    let mut locked = swap("locked", absent);
+    locked.options = Some(v1::WriteOptions { condition_wait_ms: Some(60_000), ..Default::default() });
+    pipe.say([command(1, Request::CompareAndSwap(locked)), command(2, Request::Put(put("k", "v")))]);
+    assert!(matches!(pipe.answers(1).await[..], [(2, Answer::Put(_))]));
+    assert!(!share(&served));
+}
+
+#[tokio::test]
+async fn an_answer_without_room_is_told_so_and_that_of_a_write_is_unknown() {
+    let mut served = served(|config| {
+        config.max_message_bytes = Some(256 << 10);
+        config.max_unsent_bytes_per_connection = 256 << 10;
+    })
+    .await;
+    served.engine.put(&Key::new("k").unwrap(), vec![7; 60 << 10]).await.unwrap();
+    let endpoint = Endpoint::from_shared(format!("http://{}", served.node.addr())).unwrap();
+    let channel = endpoint.initial_stream_window_size(8 << 10).connect().await.unwrap();
+    let mut pipe = Pipe::open(&mut KvClient::new(channel)).await;
+    let absent = || v1::condition::Condition::Absent(v1::condition::Absent {});
+    pipe.say((0..20).map(|number| command(number, Request::Get(get("k")))));
+    pipe.say((20..40).map(|number| command(number, Request::CompareAndSwap(swap("k", absent())))));
+    let ops = served.node.ops_addr();
+    metric(ops, "flaredb_requests_total{method=\"compare_and_swap\",code=\"ok\"} 20").await;
+    assert!(gauge(ops, "flaredb_answer_bytes_unsent").await <= 256 << 10);
+    let mut told = [0, 0];
+    for (number, answer) in pipe.answers(40).await {
+        let (call, kind) = match number < 20 {
+            true => (Call::Read, ErrorKind::Exhausted),
+            false => (Call::Write, ErrorKind::Unknown),
+        };
+        if let Answer::Failure(_) = answer {
+            assert_eq!(failed(&answer, call), kind);
+            told[usize::from(call == Call::Write)] += 1;
+        }
+    }
+    assert!(told[0] > 10 && told[1] == 20, "{told:?}");
+    served.kv.get(get("k")).await.unwrap();
+    quiet_but_open(&served).await;
+    metric(ops, "flaredb_answer_bytes_unsent 0").await;
 }
 
 #[tokio::test]
