@@ -171,7 +171,7 @@ pub(crate) fn timed_out(call: Call, was_unsent: bool) -> Error {
 /// The request failed. `was_unsent`: whether it certainly never left.
 pub(crate) fn failed(call: Call, status: &Status, was_unsent: impl FnOnce() -> bool) -> Error {
     let error = from_status(status, call);
-    let never_executed = || was_unsent() || is_refused(status);
+    let never_executed = || was_unsent() || has_cause(status, is_refused_stream);
     if error.kind() == ErrorKind::Unknown && never_executed() {
         return Error::new(ErrorKind::Unavailable, "request was not sent").because(error);
     }
@@ -179,10 +179,6 @@ pub(crate) fn failed(call: Call, status: &Status, was_unsent: impl FnOnce() -> b
 }
 
 /// HTTP/2 promises of a stream refused by the other side that nothing was processed.
-pub(crate) fn is_refused(status: &Status) -> bool {
-    has_cause(status, is_refused_stream)
-}
-
 fn is_refused_stream(error: &h2::Error) -> bool {
     error.is_remote() && error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
 }

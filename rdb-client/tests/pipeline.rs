@@ -203,6 +203,21 @@ async fn a_stream_of_which_nothing_is_heard_is_left() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     client.get(&key()).await.unwrap();
     assert_eq!(fake.messages(), [vec![], vec![1]]);
+    // Nobody waits for its answers: it is not kept.
+    until(|| fake.pipelines_open() == 1).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_answers_others_is_kept() {
+    let fake = Fake::start().await;
+    let client = once(&fake).await;
+    fake.order_at("write", [Act::Hang]);
+    let slow = put(&client.with_timeout(5 * SHORT));
+    until(|| fake.arrivals() == 1).await;
+    client.get(&key()).await.unwrap();
+    assert_eq!(slow.await.unwrap(), Some(ErrorKind::Unknown));
+    client.get(&key()).await.unwrap();
+    assert_eq!(fake.messages(), [[1, 1, 1]]);
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use h2::Reason;
 use h2::server::SendResponse;
+use h2::{Reason, SendStream};
 use prost::Message;
 use rdb_client::{
     Bytes, Client, Commit, Durability, EngineExt, EngineInfo, ErrorKind, Key, Outcome, Version,
@@ -43,14 +43,8 @@ async fn resetting(reason: Reason, pipelines: usize) -> (Client, Arc<AtomicUsize
                         "Pipeline" => {
                             let mut body = request.into_body();
                             tokio::spawn(async move {
-                                let message = body.data().await.unwrap().unwrap().split_off(5);
-                                let message = v1::PipelineRequest::decode(message).unwrap();
-                                let answer_to = |command: &v1::Command| v1::Answer {
-                                    number: command.number,
-                                    answer: Some(v1::answer::Answer::Write(outcome().into())),
-                                };
-                                let answers = message.commands.iter().map(answer_to).collect();
-                                answer(&mut respond, &v1::PipelineResponse { answers });
+                                let message = body.data().await.unwrap().unwrap();
+                                answer(&mut respond, &answered(message));
                             });
                         }
                         other => panic!("nobody asked for {other}"),
@@ -60,6 +54,27 @@ async fn resetting(reason: Reason, pipelines: usize) -> (Client, Arc<AtomicUsize
         }
     });
     (Client::builder().endpoint(address).pipelines(pipelines).connect().await.unwrap(), writes)
+}
+
+/// The writes of a message of commands, answered.
+fn answered(message: Bytes) -> v1::PipelineResponse {
+    let message = v1::PipelineRequest::decode(message.slice(5..)).unwrap();
+    let answer_to = |command: &v1::Command| v1::Answer {
+        number: command.number,
+        answer: Some(v1::answer::Answer::Write(outcome().into())),
+    };
+    v1::PipelineResponse { answers: message.commands.iter().map(answer_to).collect() }
+}
+
+fn begin_answer(respond: &mut SendResponse<Bytes>, message: &impl Message) -> SendStream<Bytes> {
+    let head = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+    let mut body = respond.send_response(head, false).unwrap();
+    let message = message.encode_to_vec();
+    let mut frame = vec![0];
+    frame.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
+    frame.extend_from_slice(&message);
+    body.send_data(frame.into(), false).unwrap();
+    body
 }
 
 fn info() -> v1::InfoResponse {
@@ -76,13 +91,7 @@ fn outcome() -> Outcome {
 }
 
 fn answer(respond: &mut SendResponse<Bytes>, message: &impl Message) {
-    let head = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
-    let mut body = respond.send_response(head, false).unwrap();
-    let message = message.encode_to_vec();
-    let mut frame = vec![0];
-    frame.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
-    frame.extend_from_slice(&message);
-    body.send_data(frame.into(), false).unwrap();
+    let mut body = begin_answer(respond, message);
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", "0".parse().unwrap());
     body.send_trailers(trailers).unwrap();
@@ -114,6 +123,33 @@ async fn a_stream_that_was_reset_for_another_reason_may_have_been_applied() {
             assert_eq!(writes.load(Ordering::SeqCst), 1, "{reason:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_stream_that_brought_answers_can_no_longer_say_that_it_did_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            if request.uri().path().ends_with("Info") {
+                answer(&mut respond, &info());
+                continue;
+            }
+            let mut said = request.into_body();
+            tokio::spawn(async move {
+                let message = said.data().await.unwrap().unwrap();
+                let mut answers = begin_answer(&mut respond, &answered(message));
+                said.data().await.unwrap().unwrap();
+                answers.send_reset(Reason::REFUSED_STREAM);
+            });
+        }
+    });
+    let client = Client::builder().endpoint(address).pipelines(1).connect().await.unwrap();
+    let key = Key::new("k").unwrap();
+    client.put(&key, "v").await.unwrap();
+    assert_eq!(client.put(&key, "v").await.unwrap_err().kind(), ErrorKind::Unknown);
 }
 
 #[tokio::test]

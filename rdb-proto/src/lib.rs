@@ -15,12 +15,14 @@
 mod convert;
 mod generated;
 mod limits;
+mod pipeline_request;
 mod status;
 
 pub use convert::{
     CommitPart, ScanPart, WatchAssembly, WatchPart, cut_chunk, event_bytes, number, pack_events,
 };
 pub use limits::{OVERHEAD_PER_ITEM, SCAN_CHUNK_BYTES, max_message_bytes};
+pub use pipeline_request::MAX_COMMANDS;
 pub use status::{Call, from_status, to_status};
 
 /// The package `flaredb.kv`.
@@ -32,14 +34,15 @@ pub mod kv {
             CompareAndSwapResponse, Condition, Conflict, DeleteRequest, DeleteResponse, Direction,
             Durability, EndSessionRequest, EndSessionResponse, EngineInfo, Entry, GetManyRequest,
             GetManyResponse, GetRequest, GetResponse, InfoRequest, InfoResponse, Limits, NodeState,
-            OpenSessionRequest, OpenSessionResponse, Outcome, PipelineRequest, PipelineResponse, Projection,
-            Put, PutRequest, PutResponse, Record, RestoreRequest, RestoreResponse, ResumeSessionRequest,
+            OpenSessionRequest, OpenSessionResponse, Outcome, PipelineResponse, Projection, Put, PutRequest,
+            PutResponse, Record, RestoreRequest, RestoreResponse, ResumeSessionRequest,
             ResumeSessionResponse, ScanRequest, ScanResponse, Session, SettleRequest, SettleResponse, Stamp,
             StatusRequest, StatusResponse, TimeRequest, TimeResponse, WatchRequest, WatchResponse,
             WriteOptions, WriteRequest, WriteResponse, answer, bound, command, condition, get_many_response,
             kv_client, kv_server, node_client, node_server, outcome, restore_request, scan_request,
             scan_response, watch_request, watch_response, write_request,
         };
+        pub use crate::pipeline_request::PipelineRequest;
     }
 }
 

@@ -61,12 +61,17 @@ impl Flow {
 
     /// Takes room for bytes of an answer.
     pub(crate) fn hold(&self, bytes: usize) -> Result<()> {
+        self.hold_behind(bytes, 0)
+    }
+
+    /// Takes room for bytes of an answer behind others, which take theirs later.
+    pub(crate) fn hold_behind(&self, bytes: usize, others: usize) -> Result<()> {
         let limit = self.state.max_unsent_bytes_per_connection;
         let before = self.unsent.fetch_add(bytes, Ordering::Relaxed);
         if before == 0 {
             self.moved.store(self.now(), Ordering::Relaxed);
         }
-        if before.saturating_add(bytes) > limit {
+        if before.saturating_add(bytes).saturating_add(others) > limit {
             self.unsent.fetch_sub(bytes, Ordering::Relaxed);
             return Err(Error::new(
                 ErrorKind::Exhausted,
@@ -74,7 +79,7 @@ impl Flow {
             )
             .with("limit", limit));
         }
-        self.state.hold_answer(bytes).inspect_err(|_| {
+        self.state.hold_answer(bytes, others).inspect_err(|_| {
             self.unsent.fetch_sub(bytes, Ordering::Relaxed);
         })
     }

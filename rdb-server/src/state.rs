@@ -158,11 +158,11 @@ impl State {
         self.metrics.in_flight_bytes.dec_by(count(bytes));
     }
 
-    /// Takes room for bytes of an answer.
-    pub(crate) fn hold_answer(&self, bytes: usize) -> Result<()> {
-        let limit = self.max_unsent_bytes;
+    /// Takes room for bytes of an answer behind others, which take theirs later.
+    pub(crate) fn hold_answer(&self, bytes: usize, others: usize) -> Result<()> {
+        let (limit, needed) = (self.max_unsent_bytes, bytes.saturating_add(others));
         let before = self.metrics.unsent_bytes.inc_by(count(bytes));
-        if usize::try_from(before).is_ok_and(|before| before.saturating_add(bytes) <= limit) {
+        if usize::try_from(before).is_ok_and(|before| before.saturating_add(needed) <= limit) {
             return Ok(());
         }
         self.let_go_answer(bytes);

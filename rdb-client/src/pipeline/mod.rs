@@ -161,10 +161,10 @@ fn from_failure(failure: Failure, call: Call) -> Error {
     from_status(&Status::with_details(code, failure.message, failure.details), call)
 }
 
-/// The stream ended, which says nothing of the command, whatever it says.
+/// The stream ended after its head had come, which says nothing of the command, whatever it says.
 fn lost(call: Call, status: &Status, was_unsent: bool) -> Error {
     let (kind, message) = match call {
-        _ if was_unsent || call::is_refused(status) => (ErrorKind::Unavailable, "request was not sent"),
+        _ if was_unsent => (ErrorKind::Unavailable, "request was not sent"),
         Call::Read => (ErrorKind::Unavailable, "connection was lost before the answer came"),
         Call::Write => (
             ErrorKind::Unknown,

@@ -172,6 +172,7 @@ impl Opening {
         let opened = tokio::select! {
             biased;
             () = pipe.closing.cancelled() => return,
+            () = abandoned(conduit) => return,
             opened = pipe.request(conduit) => opened,
         };
         let news = match opened {
@@ -202,30 +203,28 @@ impl Drop for End {
 /// Hands out the answers until the stream ends, and says how it did.
 async fn read(pipe: &Pipe, conduit: &Conduit, mut answers: Streaming<PipelineResponse>) -> Status {
     let mut told = Vec::new();
-    let mut leaving = pin!(conduit.leaving.cancelled());
+    let mut abandoned = pin!(abandoned(conduit));
     loop {
         let message = tokio::select! {
             biased;
             message = answers.message() => message,
-            () = &mut leaving => break,
+            () = &mut abandoned => return Status::cancelled("nobody waits for answers"),
         };
         if let Some(status) = heard(pipe, conduit, message, &mut told) {
             return status;
         }
     }
+}
+
+/// Waits until the stream takes no more commands, and nobody waits for its answers.
+async fn abandoned(conduit: &Conduit) {
+    conduit.leaving.cancelled().await;
     let mut farewell = interval(FAREWELL);
     farewell.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let message = tokio::select! {
-            biased;
-            message = answers.message() => message,
-            _ = farewell.tick() => match conduit.is_abandoned() {
-                true => return Status::cancelled("nobody waits for answers"),
-                false => continue,
-            },
-        };
-        if let Some(status) = heard(pipe, conduit, message, &mut told) {
-            return status;
+        farewell.tick().await;
+        if conduit.is_abandoned() {
+            return;
         }
     }
 }

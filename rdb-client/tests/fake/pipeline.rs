@@ -44,6 +44,7 @@ pub(super) async fn serve(
         messages.push(Vec::new());
         messages.len() - 1
     };
+    let open = Arc::clone(&orders.pipelines.open);
     let act = orders.acts_at.lock().get_mut("pipeline").and_then(|acts| acts.pop_front());
     match act.unwrap_or(Act::Answer) {
         Act::Fail(error) => return Err(rdb_proto::to_status(&error)),
@@ -54,7 +55,6 @@ pub(super) async fn serve(
         _ => {}
     }
     let (answers, answered) = mpsc::unbounded_channel();
-    let open = Arc::clone(&orders.pipelines.open);
     tokio::spawn(async move {
         let _open = open;
         while let Ok(Some(message)) = requests.message().await {

@@ -213,6 +213,7 @@ mod tests {
         let (mut slots, senders) = slots(2);
         let [first, second] = <[_; 2]>::try_from(senders).unwrap();
         assert_eq!(slots.remove(|tag| *tag == 0), [0]);
+        assert!(first.is_closed(), "what was removed is dropped at once");
         let (sender, receiver) = oneshot::channel();
         assert!(slots.begin(7, receiver).is_none());
         drop(first); // its receiver is gone, and its slot is used again

@@ -10,9 +10,9 @@ use prost::Message as _;
 use rdb_engine_api::{Engine, Error, ErrorKind, Result};
 use rdb_proto::kv::v1;
 use rdb_proto::kv::v1::answer::Answer;
-use rdb_proto::{Call, to_status};
+use rdb_proto::{Call, MAX_COMMANDS, to_status};
 use tokio::sync::mpsc::Sender;
-use tokio::task::unconstrained;
+use tokio::task::coop::{consume_budget, unconstrained};
 use tokio::time::{Instant, sleep_until};
 use tracing::{Instrument as _, Span};
 
@@ -147,10 +147,12 @@ where
                 self.unsent.wait();
             }
             if self.begun.is_empty() && self.received.is_none() {
-                if self.drains && end.is_none() {
+                // What comes is refused as long as it comes, and as there is room for more answers.
+                if self.drains && end.is_none() && self.has_room() {
+                    consume_budget().await;
                     match messages.next().now_or_never() {
                         Some(Ok(Some(message))) => {
-                            self.receive(message);
+                            end = self.receive(message).err().map(Err);
                             continue;
                         }
                         _ => end = Some(Err(shutting_down())),
@@ -190,7 +192,11 @@ where
                     room.send(Ok(self.unsent.next()));
                 }
                 message = messages.next(), if reads => match message {
-                    Ok(Some(message)) => self.receive(message),
+                    Ok(Some(message)) => {
+                        end = self.receive(message).err().map(Err);
+                        // Whoever always has more to say leaves the others their turn.
+                        consume_budget().await;
+                    }
                     Ok(None) => end = Some(Ok(())),
                     Err(error) => end = Some(Err(error)),
                 },
@@ -218,20 +224,28 @@ where
         self.begun.len() + self.unsent.len() < most && self.bytes + self.unsent.bytes() < MAX_BYTES
     }
 
-    fn receive(&mut self, message: v1::PipelineRequest) {
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) where there are too many commands: some were not read.
+    fn receive(&mut self, message: v1::PipelineRequest) -> Result<()> {
+        if message.commands.len() > MAX_COMMANDS {
+            self.state.metrics.requests_refused.inc();
+            let error = Error::new(ErrorKind::InvalidArgument, "message has too many commands");
+            return Err(error.with("limit", MAX_COMMANDS));
+        }
         self.pipelines.messages.inc();
         self.pipelines.commands.inc_by(message.commands.len() as u64);
         if self.drains {
             for command in message.commands {
                 self.refuse(command);
             }
-            return;
+            return Ok(());
         }
         let now = Instant::now();
         // The stream holds what it has received until it is asked for more.
         let bytes = self.admission.held_bytes();
         self.received = Some(Received { commands: message.commands.into_iter(), at: now, bytes });
         self.begin_received(now);
+        Ok(())
     }
 
     /// Begins what was received, as much as there is room for.

@@ -9,6 +9,7 @@ use rdb_proto::{Call, to_status};
 use tokio::time::Instant;
 use tonic::Status;
 
+use crate::arrival::PREFIX_BYTES;
 use crate::flow::Flow;
 use crate::metrics::Shed;
 
@@ -16,6 +17,8 @@ use crate::metrics::Shed;
 const MAX_ANSWERS: usize = 256;
 /// The most bytes of several answers in a message. A larger one goes alone; that of a read does not go at all.
 const MAX_BYTES: usize = 64 << 10;
+/// The most that an answer takes in a message beyond its bytes: its field and its length.
+const PER_ANSWER: usize = 6;
 
 /// Answers that are ready and wait for room on the stream. Those for which there is none at once count among the
 /// bytes that the client does not take.
@@ -26,6 +29,9 @@ pub(super) struct Unsent {
     bytes: usize,
     /// How many of the first are counted.
     counted: usize,
+    /// The bytes of the message before them, which is on its way to where it is counted. Without room there, the
+    /// pipeline would end.
+    ahead: usize,
     /// Since when the first waits; not set where there is none that had to.
     since: Option<Instant>,
 }
@@ -39,7 +45,7 @@ struct Ready {
 
 impl Unsent {
     pub(super) const fn new(flow: Arc<Flow>) -> Self {
-        Self { flow, answers: VecDeque::new(), bytes: 0, counted: 0, since: None }
+        Self { flow, answers: VecDeque::new(), bytes: 0, counted: 0, ahead: 0, since: None }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -87,6 +93,7 @@ impl Unsent {
             self.counted -= counted;
         }
         self.bytes -= bytes;
+        self.ahead = PREFIX_BYTES + bytes + count * PER_ANSWER;
         self.since = None;
         v1::PipelineResponse { answers: self.answers.drain(..count).map(|ready| ready.answer).collect() }
     }
@@ -98,7 +105,7 @@ impl Unsent {
         }
         self.since.get_or_insert_with(Instant::now);
         for ready in self.answers.iter_mut().skip(self.counted) {
-            let Err(error) = self.flow.hold(ready.bytes) else { continue };
+            let Err(error) = self.flow.hold_behind(ready.bytes, self.ahead) else { continue };
             self.flow.state().metrics.shed(Shed::AnswerBytes);
             let error = match ready.call {
                 Call::Read => error,

@@ -84,7 +84,7 @@ pub struct NodeArgs {
     #[arg(value_parser = number(), help_heading = "Limits")]
     max_ops_connections: usize,
 
-    /// The most requests at once of one connection
+    /// The most requests at once of one connection, and commands of one pipeline; more wait
     #[arg(long, value_name = "NUMBER", default_value_t = NodeConfig::default().max_streams_per_connection)]
     #[arg(value_parser = RangedU64ValueParser::<u32>::new().range(1..), help_heading = "Limits")]
     max_streams_per_connection: u32,

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::StreamExt as _;
 use rdb_engine_api::{
     Batch, Commit, Conflict, Durability, Engine, EngineInfo, Entry, EntryStream, Error, ErrorKind, Key,
-    LocalOptions, Metric, Outcome, Record, Result, Scan, Session, SessionOptions, Stamp, Version, View,
+    LocalOptions, Metric, Op, Outcome, Record, Result, Scan, Session, SessionOptions, Stamp, Version, View,
     Watch, WatchEvent, WatchStream, WriteOptions,
 };
 use rdb_engine_mem::{MemConfig, MemEngine};
@@ -27,8 +28,12 @@ pub(crate) struct Double {
     info: EngineInfo,
     /// What the next watches deliver.
     feeds: Mutex<VecDeque<Fed>>,
+    /// The keys and values of the puts that came, as they came.
+    pub(crate) puts: Mutex<Vec<(Key, Bytes)>>,
     /// How the last write was to be done.
     pub(crate) options: Mutex<WriteOptions>,
+    /// How many reads of one key there were.
+    pub(crate) gets: AtomicUsize,
     /// Makes closing take forever.
     pub(crate) never_closes: AtomicBool,
     /// Lets go of what waits under the key `held`.
@@ -49,7 +54,9 @@ impl Double {
             mem,
             info,
             feeds: Mutex::default(),
+            puts: Mutex::default(),
             options: Mutex::default(),
+            gets: AtomicUsize::new(0),
             never_closes: AtomicBool::new(false),
             release: Notify::new(),
             waiting: Notify::new(),
@@ -123,6 +130,7 @@ impl Engine for Double {
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Record>> {
+        self.gets.fetch_add(1, Ordering::Relaxed);
         self.obey(key.as_bytes()).await?;
         self.mem.get(key).await
     }
@@ -153,6 +161,9 @@ impl Engine for Double {
 
     async fn write(&self, batch: Batch, mut options: WriteOptions) -> Result<Outcome> {
         self.options.lock().unwrap().clone_from(&options);
+        if let Some((key, Op::Put { value, .. })) = batch.ops().first() {
+            self.puts.lock().unwrap().push((key.clone(), value.clone()));
+        }
         if let Some((key, wait)) = batch.conditions().first().map(|(key, _)| key).zip(options.wait.take())
             && key.as_bytes() == b"locked"
         {

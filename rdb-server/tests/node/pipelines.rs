@@ -1,14 +1,16 @@
 //! Many requests on one stream.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use prost::Message as _;
 use rdb_engine_api::{Engine as _, EngineExt as _, ErrorKind, Key};
 use rdb_proto::kv::v1;
 use rdb_proto::kv::v1::answer::Answer;
 use rdb_proto::kv::v1::command::Request;
 use rdb_proto::kv::v1::kv_client::KvClient;
-use rdb_proto::{Call, from_status};
+use rdb_proto::{Call, MAX_COMMANDS, from_status};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -16,7 +18,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 
 use crate::double::SESSION;
-use crate::harness::{PATIENCE, Served, channel, get, metric, put, read_error, served};
+use crate::harness::{PATIENCE, Served, channel, gauge, get, metric, put, read_error, served};
 use crate::raw::RawClient;
 
 /// The client's side of a pipeline.
@@ -371,6 +373,94 @@ async fn a_pipeline_is_read_no_further_than_its_commands_have_room() {
 }
 
 #[tokio::test]
+async fn a_pipeline_is_read_no_further_than_its_bytes_have_room() {
+    let mut served = served(|_| {}).await;
+    let mut pipe = Pipe::open(&mut served.kv).await;
+    let held = command(1, Request::Put(put("held", vec![7; 60 << 10])));
+    let with_room = (4_usize << 20).div_ceil(held.encoded_len());
+    for _ in 0..100 {
+        pipe.say([held.clone()]);
+    }
+    let ops = served.node.ops_addr();
+    metric(ops, &format!("flaredb_requests_in_flight {with_room}")).await;
+    served.kv.get(get("k")).await.unwrap();
+    assert_eq!(gauge(ops, "flaredb_pipeline_messages_total").await, with_room);
+    // What it would be without them: a message.
+    assert!(gauge(ops, "flaredb_request_bytes_in_flight").await >= with_room * (60 << 10));
+    let mut answers = 0;
+    while answers < 100 {
+        served.engine.release.notify_one();
+        answers += pipe.hear().await.unwrap().unwrap().len();
+    }
+    quiet_but_open(&served).await;
+}
+
+/// Whether what the engine was given of the first put shares a buffer with the second.
+fn share(served: &Served) -> bool {
+    let puts = served.engine.puts.lock().unwrap();
+    let [(first, _), (_, second)] = &puts[..] else { panic!("{puts:?}") };
+    first.as_bytes().as_ptr().addr().abs_diff(second.as_ptr().addr()) < 512
+}
+
+#[tokio::test]
+async fn a_command_keeps_no_large_message_that_it_came_in() {
+    for (length, shares) in [(60 << 10, true), (70 << 10, false)] {
+        let mut served = served(|_| {}).await;
+        let mut pipe = Pipe::open(&mut served.kv).await;
+        let held = command(1, Request::Put(put("held", "v")));
+        pipe.say([held, command(2, Request::Put(put("k", vec![7; length])))]);
+        assert!(matches!(pipe.answers(1).await[..], [(2, Answer::Put(_))]));
+        assert_eq!(share(&served), shares, "{length}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_may_wait_keeps_no_message_that_it_came_in() {
+    let mut served = served(|_| {}).await;
+    let mut pipe = Pipe::open(&mut served.kv).await;
+    let absent = v1::condition::Condition::Absent(v1::condition::Absent {});
+    let mut locked = swap("locked", absent);
+    locked.options = Some(v1::WriteOptions { condition_wait_ms: Some(60_000), ..Default::default() });
+    pipe.say([command(1, Request::CompareAndSwap(locked)), command(2, Request::Put(put("k", "v")))]);
+    assert!(matches!(pipe.answers(1).await[..], [(2, Answer::Put(_))]));
+    assert!(!share(&served));
+}
+
+#[tokio::test]
+async fn an_answer_without_room_is_told_so_and_that_of_a_write_is_unknown() {
+    let mut served = served(|config| {
+        config.max_message_bytes = Some(256 << 10);
+        config.max_unsent_bytes_per_connection = 256 << 10;
+    })
+    .await;
+    served.engine.put(&Key::new("k").unwrap(), vec![7; 60 << 10]).await.unwrap();
+    let endpoint = Endpoint::from_shared(format!("http://{}", served.node.addr())).unwrap();
+    let channel = endpoint.initial_stream_window_size(8 << 10).connect().await.unwrap();
+    let mut pipe = Pipe::open(&mut KvClient::new(channel)).await;
+    let absent = || v1::condition::Condition::Absent(v1::condition::Absent {});
+    pipe.say((0..20).map(|number| command(number, Request::Get(get("k")))));
+    pipe.say((20..40).map(|number| command(number, Request::CompareAndSwap(swap("k", absent())))));
+    let ops = served.node.ops_addr();
+    metric(ops, "flaredb_requests_total{method=\"compare_and_swap\",code=\"ok\"} 20").await;
+    assert!(gauge(ops, "flaredb_answer_bytes_unsent").await <= 256 << 10);
+    let mut told = [0, 0];
+    for (number, answer) in pipe.answers(40).await {
+        let (call, kind) = match number < 20 {
+            true => (Call::Read, ErrorKind::Exhausted),
+            false => (Call::Write, ErrorKind::Unknown),
+        };
+        if let Answer::Failure(_) = answer {
+            assert_eq!(failed(&answer, call), kind);
+            told[usize::from(call == Call::Write)] += 1;
+        }
+    }
+    assert!(told[0] > 10 && told[1] == 20, "{told:?}");
+    served.kv.get(get("k")).await.unwrap();
+    quiet_but_open(&served).await;
+    metric(ops, "flaredb_answer_bytes_unsent 0").await;
+}
+
+#[tokio::test]
 async fn a_client_that_reads_nothing_is_held_up_and_then_let_go() {
     let served = served(|config| config.request_timeout = Duration::from_millis(500)).await;
     served.engine.put(&Key::new("k").unwrap(), vec![7; 60 << 10]).await.unwrap();
@@ -382,7 +472,7 @@ async fn a_client_that_reads_nothing_is_held_up_and_then_let_go() {
     }
     let ops = served.node.ops_addr();
     metric(ops, "flaredb_requests_total{method=\"pipeline\",code=\"exhausted\"} 1").await;
-    let unsent = crate::harness::gauge(ops, "flaredb_answer_bytes_unsent").await;
+    let unsent = gauge(ops, "flaredb_answer_bytes_unsent").await;
     assert!(unsent < 8 << 20, "{unsent}");
     let status = loop {
         match pipe.hear().await {
@@ -422,6 +512,37 @@ async fn a_client_that_has_said_all_gets_all_answers_and_a_good_end() {
 }
 
 #[tokio::test]
+async fn a_client_that_has_said_all_and_reads_nothing_counts_no_more_among_the_requests() {
+    let served = served(|_| {}).await;
+    served.engine.put(&Key::new("k").unwrap(), vec![7; 60 << 10]).await.unwrap();
+    let endpoint = Endpoint::from_shared(format!("http://{}", served.node.addr())).unwrap();
+    let channel = endpoint.initial_stream_window_size(8 << 10).connect().await.unwrap();
+    let Pipe { say, hear } = Pipe::open(&mut KvClient::new(channel)).await;
+    let commands = (0..20).map(|number| command(number, Request::Get(get("k")))).collect();
+    say.send(v1::PipelineRequest { commands }).unwrap();
+    drop(say);
+    let ops = served.node.ops_addr();
+    metric(ops, "flaredb_requests_total{method=\"get\",code=\"ok\"} 20").await;
+    metric(ops, "flaredb_requests_waiting 0").await;
+    metric(ops, "flaredb_pipelines_open 1").await;
+    let mut pipe = Pipe { say: mpsc::unbounded_channel().0, hear };
+    pipe.answers(20).await;
+    assert_eq!(pipe.hear().await.unwrap(), None);
+    quiet(&served).await;
+}
+
+#[tokio::test]
+async fn a_pipeline_ends_at_the_deadline_that_its_client_gave_it() {
+    let served = served(|_| {}).await;
+    let mut client = RawClient::connect(served.node.addr()).await;
+    let mut request = client.open("/flaredb.kv.v1.Kv/Pipeline", Some("100m"));
+    assert!(request.answer().await.is_none());
+    metric(served.node.ops_addr(), "flaredb_requests_total{method=\"pipeline\",code=\"unavailable\"} 1")
+        .await;
+    quiet(&served).await;
+}
+
+#[tokio::test]
 async fn a_node_that_drains_answers_what_it_has_and_refuses_what_comes_later() {
     let mut served = served(|config| config.drain_timeout = PATIENCE).await;
     let ops = served.node.ops_addr();
@@ -443,6 +564,66 @@ async fn a_node_that_drains_answers_what_it_has_and_refuses_what_comes_later() {
     assert_eq!(read_error(&pipe.hear().await.unwrap_err()), ErrorKind::Unavailable);
     shutdown.await.unwrap().unwrap();
     assert!(start.elapsed() < PATIENCE / 4, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_node_that_drains_reads_no_further_than_there_is_room_for_answers() {
+    let mut served = served(|config| {
+        config.max_streams_per_connection = 8;
+        config.drain_timeout = PATIENCE;
+    })
+    .await;
+    let endpoint = Endpoint::from_shared(format!("http://{}", served.node.addr())).unwrap();
+    let channel = endpoint.initial_stream_window_size(8 << 10).connect().await.unwrap();
+    let mut pipe = Pipe::open(&mut KvClient::new(channel)).await;
+    pipe.say((0..8).map(|number| command(number, Request::Put(put("held", "v")))));
+    for _ in 0..50 {
+        pipe.say((0..100).map(|number| command(number, Request::Get(get("k")))));
+    }
+    let ops = served.node.ops_addr();
+    metric(ops, "flaredb_requests_in_flight 8").await;
+    let _ = served.kv.get(get("k")).await.unwrap();
+    let shutdown = tokio::spawn(served.node.shutdown());
+    served.engine.release.notify_waiters();
+    // The client reads nothing.
+    let (mut received, mut quiet) = (0, 0);
+    while quiet < 20 {
+        let before = std::mem::replace(&mut received, gauge(ops, "flaredb_pipeline_commands_total").await);
+        quiet = if before == received { quiet + 1 } else { 0 };
+    }
+    assert!(received < 1_000, "{received}");
+    let mut answers = 0;
+    let status = loop {
+        match pipe.hear().await {
+            Ok(more) => answers += more.unwrap().len(),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(answers, 5_008);
+    assert_eq!(read_error(&status), ErrorKind::Unavailable);
+    shutdown.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_pipeline_that_is_flooded_leaves_the_others_their_turn() {
+    let served = served(|_| {}).await;
+    let mut pipe = Pipe::open(&mut served.kv.clone()).await;
+    for number in 0..20_000 {
+        pipe.say([command(number, Request::Get(get("k")))]);
+    }
+    let others = async {
+        let (mut most, mut seen) = (0, 0);
+        while seen < 20_000 {
+            tokio::task::yield_now().await;
+            let now = served.engine.gets.load(Ordering::Relaxed);
+            most = most.max(now - seen);
+            seen = now;
+        }
+        most
+    };
+    let (most, _) = tokio::join!(timeout(PATIENCE, others), pipe.answers(20_000));
+    let most = most.unwrap();
+    assert!(most < 512, "{most} commands in a turn");
 }
 
 #[tokio::test]
@@ -509,6 +690,19 @@ async fn a_message_that_cannot_be_taken_ends_the_pipeline_once_the_rest_is_answe
     served.engine.release.notify_one();
     assert!(matches!(pipe.answers(1).await[..], [(1, Answer::Put(_))]));
     assert_eq!(read_error(&pipe.hear().await.unwrap_err()), ErrorKind::InvalidArgument);
+    quiet(&served).await;
+}
+
+#[tokio::test]
+async fn a_message_of_too_many_commands_ends_the_pipeline_and_none_of_them_is_begun() {
+    let mut served = served(|_| {}).await;
+    let mut pipe = Pipe::open(&mut served.kv).await;
+    pipe.say((0..MAX_COMMANDS as u64).map(|number| command(number, Request::Get(get("k")))));
+    pipe.answers(MAX_COMMANDS).await;
+    pipe.say((0..=MAX_COMMANDS as u64).map(|number| command(number, Request::Put(put("k", "v")))));
+    assert_eq!(read_error(&pipe.hear().await.unwrap_err()), ErrorKind::InvalidArgument);
+    assert!(served.engine.get(&Key::new("k").unwrap()).await.unwrap().is_none());
+    metric(served.node.ops_addr(), "flaredb_requests_refused_total 1").await;
     quiet(&served).await;
 }
 
