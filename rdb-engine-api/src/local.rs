@@ -23,6 +23,7 @@ mod row;
 mod scanner;
 mod seal;
 mod sessions;
+mod several;
 mod striped;
 mod time;
 mod waits;
@@ -51,12 +52,12 @@ use self::log::Log;
 use self::meter::Meter;
 use self::queue::{Queue, Request, Task, Write};
 use self::sessions::{CALL_BYTES, Call, Sessions, Stamped};
+use self::several::Records;
 use self::time::EngineTime;
 use crate::{
     Batch, Cached, Capabilities, Clock, Commit, Condition, Durability, Engine, EngineInfo, EntryStream,
     Error, ErrorKind, Key, KeyRange, Limits, MAX_KEY_BYTES, MAX_TTL, Metric, Op, Outcome, Record, Result,
-    Scan, Session, SessionOptions, Snapshot as _, Space, Stamp, Store, Version, View, Watch, WatchStream,
-    WriteOptions,
+    Scan, Session, SessionOptions, Space, Stamp, Store, Version, View, Watch, WatchStream, WriteOptions,
 };
 
 /// Reads that may wait for a disk, at once. More than a disk serves in parallel, fewer than Tokio's
@@ -216,6 +217,10 @@ impl<S: Store> Home<S> {
         self.gate.look(|| self.store.get_cached(Space::Data, key.as_bytes()))
     }
 
+    fn get_many_cached(&self, keys: &[Key], limit: usize) -> Result<Option<View<Records>>> {
+        self.gate.look(|| several::cached(&self.store, keys, limit))
+    }
+
     /// The version of the present view, if it can be told without waiting for a disk.
     fn version_cached(&self) -> Result<Option<Version>> {
         self.gate.look(|| line::version_cached(&self.store))
@@ -325,6 +330,24 @@ impl<S: Store> Local<S> {
         match cached {
             Cached::Hit(_) => self.meter.reads.cache_hits.increment(),
             Cached::Miss => self.meter.reads.cache_misses.increment(),
+        }
+        Ok(cached)
+    }
+
+    /// None where it takes a blocking thread to tell, or where the caller's would be taken for too long.
+    fn get_many_cached(&self, keys: &[Key]) -> Result<Option<View<Records>>> {
+        if keys.len() > several::MOST_IN_PLACE {
+            return Ok(None);
+        }
+        let limit = self.info.limits.max_batch_bytes;
+        let cached = match &*self.home.load() {
+            Some(home) => home.get_many_cached(keys, limit)?,
+            None => return Err(closed()),
+        };
+        let count = keys.len() as u64;
+        match cached {
+            Some(_) => self.meter.reads.cache_hits.add(count),
+            None => self.meter.reads.cache_misses.add(count),
         }
         Ok(cached)
     }
@@ -456,19 +479,16 @@ impl<S: Store> Engine for Local<S> {
 
     async fn get_many(&self, keys: &[Key]) -> Result<View<Vec<Option<Record>>>> {
         check_limit("too many keys at once", keys.len(), self.info.limits.max_get_many_keys)?;
+        if let Some(view) = self.get_many_cached(keys)? {
+            return Ok(view);
+        }
         let keys = keys.to_vec();
         let limit = self.info.limits.max_batch_bytes;
-        self.read_blocking(move |home| {
+        // Boxed: see `get`.
+        Box::pin(self.read_blocking(move |home| {
             let (version, snapshot) = home.snapshot()?;
-            let mut bytes = 0;
-            let read = |key: &Key| {
-                let row = snapshot.get(Space::Data, key.as_bytes())?;
-                bytes += row.as_ref().map_or(0, Bytes::len);
-                check_limit("records are too large to be read at once", bytes, limit)?;
-                row.map(|row| row::decode(key.as_bytes(), row)).transpose()
-            };
-            Ok(View { version, data: keys.iter().map(read).collect::<Result<_>>()? })
-        })
+            Ok(View { version, data: several::read(&snapshot, &keys, limit)? })
+        }))
         .await
     }
 

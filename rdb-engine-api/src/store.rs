@@ -2,7 +2,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::{Durability, Metric, Result};
+use crate::{Durability, Key, Metric, Result};
 
 /// What a storage library has to offer to become an [`Engine`](crate::Engine) through
 /// [`Local`](crate::Local): synchronous, ordered, atomic, and nothing clever.
@@ -57,6 +57,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 pub trait Snapshot {
     /// The row under a key.
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>>;
+
+    /// The rows under several keys, in the order of the keys, one of which may be there twice. There is no need
+    /// to write this one, unless the library reads several keys for less than it takes to read each. `Local` asks
+    /// for few at once, since all their rows are held together (C14).
+    fn get_many(&self, space: Space, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+        keys.iter().map(|key| self.get(space, key.as_bytes())).collect()
+    }
 
     /// The rows of a span, ascending by key, or descending if `reverse`. An error ends the iteration.
     fn scan(&self, space: Space, span: &Span, reverse: bool) -> Result<Rows<'_>>;

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use rdb_engine_api::{
-    Cached, ChangeSet, DataDirectory, Durability, Error, ErrorKind, Floor, Metric, Result, Rows, Snapshot,
-    Space, Span, Store, StoreInfo,
+    Cached, ChangeSet, DataDirectory, Durability, Error, ErrorKind, Floor, Key, Metric, Result, Rows,
+    Snapshot, Space, Span, Store, StoreInfo,
 };
 use rocksdb::properties::CUR_SIZE_ACTIVE_MEM_TABLE;
 use rocksdb::{
@@ -308,6 +308,17 @@ impl fmt::Debug for RocksSnapshot<'_> {
 impl Snapshot for RocksSnapshot<'_> {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>> {
         copied(self.store.read(space, key, &self.read)?).map_err(|error| failed("cannot read a row", error))
+    }
+
+    fn get_many(&self, space: Space, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+        let store = self.store;
+        let family = match space {
+            Space::Data => store.data()?,
+            Space::System => store.system()?,
+        };
+        // Not sorted: RocksDB does so itself.
+        let rows = store.db.batched_multi_get_cf_opt(family, keys, false, &self.read);
+        rows.into_iter().map(|row| copied(row).map_err(|error| failed("cannot read a row", error))).collect()
     }
 
     fn scan(&self, space: Space, span: &Span, reverse: bool) -> Result<Rows<'_>> {

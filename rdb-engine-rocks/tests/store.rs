@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use rdb_engine_api::{Cached, ChangeSet, Durability, ErrorKind, Row, Snapshot as _, Space, Span, Store as _};
+use rdb_engine_api::{
+    Cached, ChangeSet, Durability, ErrorKind, Key, Row, Snapshot as _, Space, Span, Store as _,
+};
 use rdb_engine_rocks::{RocksConfig, RocksStore};
 use tempfile::TempDir;
 
@@ -103,6 +105,40 @@ fn snapshot_stays_as_it_is_across_commits() {
 
     assert_eq!(get(&store, Space::Data, "a").unwrap(), "2");
     assert_eq!(keys(&store, Space::Data, &span(b"", None), false), ["a", "c"]);
+}
+
+#[test]
+fn several_keys_are_found_in_memory_and_in_files_as_each_of_them_is() {
+    let dir = TempDir::new().unwrap();
+    let write = |store: &RocksStore, numbers: std::ops::Range<usize>, value: &str| {
+        let mut changes = ChangeSet::new();
+        for number in numbers {
+            // Lengths of 0 to 90,000 bytes, some of several blocks.
+            let value = (number % 7 != 6).then(|| value.repeat(number % 10 * number % 7 * 1_500));
+            for space in [Space::Data, Space::System] {
+                changes.push(space, format!("{number:03}").into(), value.clone().map(Bytes::from));
+            }
+        }
+        store.commit(changes, Durability::Process).unwrap();
+    };
+    let store = open(dir.path());
+    write(&store, 0..150, "f");
+    drop(store);
+    // Opening writes what it found in the log to table files.
+    let store = open(dir.path());
+    write(&store, 100..200, "m");
+    let snapshot = store.snapshot().unwrap();
+    write(&store, 0..300, "later");
+    let keys: Vec<Key> =
+        (0..500).map(|place| Key::new(format!("{:03}", place * 89 % 251)).unwrap()).collect();
+    for count in [0, 1, 8, 500] {
+        for space in [Space::Data, Space::System] {
+            let rows = snapshot.get_many(space, &keys[..count]).unwrap();
+            let each: Vec<Option<Bytes>> =
+                keys[..count].iter().map(|key| snapshot.get(space, key.as_bytes()).unwrap()).collect();
+            assert!(rows == each, "{count} keys of {space:?}");
+        }
+    }
 }
 
 #[test]
@@ -303,6 +339,10 @@ fn surviving(path: &Path, commits: usize) -> Result<usize, ErrorKind> {
     let snapshot = store.snapshot().unwrap();
     let rows = snapshot.scan(Space::Data, &span(b"", None), false).map_err(kind)?;
     assert_eq!(rows.collect::<Result<Vec<_>, _>>().map_err(kind)?, expected);
+    let keys: Vec<Key> = (1..=commits).map(|number| Key::new(format!("key{number:03}")).unwrap()).collect();
+    let many = snapshot.get_many(Space::Data, &keys).map_err(kind)?;
+    assert_eq!(many.iter().flatten().count(), count);
+    assert!(many.iter().take(count).all(|value| value.as_deref() == Some(b"value")));
     for number in 1..=commits {
         let found = store.get(Space::Data, format!("key{number:03}").as_bytes()).map_err(kind)?;
         assert_eq!(found, (number <= count).then(|| "value".into()));

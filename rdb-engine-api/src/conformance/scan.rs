@@ -295,6 +295,20 @@ pub(super) async fn c08_a_get_of_several_keys_answers_in_the_order_asked(cx: &Co
     let text = |value: &str| Some(value.to_owned());
     assert_eq!(values, [text("2"), None, text("1"), text("2")], "in the order asked (C8)");
     assert_eq!(view.version, version, "with the version of the view (C8)");
+
+    // More than an engine may read at once: in no order, some absent, most asked twice, near and far.
+    let most = db.engine().info().limits.max_get_many_keys.min(211);
+    let numbers: Vec<usize> = (0..most).map(|place| place * 37 % 101 / (1 + place % 2)).collect();
+    let name = |number: usize| format!("n{number:03}");
+    let there = (0..101).filter(|number| number % 3 != 0);
+    db.commit(there.fold(Batch::new(), |batch, number| batch.put(key(name(number)), number.to_string())))
+        .await;
+    let names: Vec<String> = numbers.iter().map(|number| name(*number)).collect();
+    let found: Vec<_> =
+        db.get_many(&names).await.data.iter().map(|record| record.as_ref().map(text_of)).collect();
+    let expected: Vec<_> =
+        numbers.iter().map(|number| (number % 3 != 0).then(|| number.to_string())).collect();
+    assert_eq!(found, expected, "each key of many has its own answer, in the order asked (C8)");
 }
 
 /// C8: a scan held open across 10,000 writes shows its view; the writes do not wait for it.

@@ -17,7 +17,11 @@ struct Stripe(AtomicU64);
 
 impl Striped {
     pub(super) fn increment(&self) {
-        self.0[place()].0.fetch_add(1, Ordering::Relaxed);
+        self.add(1);
+    }
+
+    pub(super) fn add(&self, count: u64) {
+        self.0[place()].0.fetch_add(count, Ordering::Relaxed);
     }
 
     pub(super) fn get(&self) -> u64 {

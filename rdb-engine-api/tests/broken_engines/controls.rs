@@ -175,6 +175,12 @@ pub(crate) const CONTROLS: &[Control] = controls! {
         "c08_bounds_are_included_or_excluded_as_asked", "is the mirror of a forward one"
     "C8" "several keys read one by one": with(|| KeysReadOneByOne);
         "c08_a_get_of_several_keys_among_transfers_shows_one_view", "no view shows money made or lost"
+    "C8" "the answers to several keys in the order of the keys": with(|| AnswersInKeyOrder);
+        "c08_a_get_of_several_keys_answers_in_the_order_asked", "in the order asked"
+    "C8" "a key of many that is asked twice and found once": with(|| KeyAskedTwiceFoundOnce);
+        "c08_a_get_of_several_keys_answers_in_the_order_asked", "each key of many has its own answer"
+    "C8" "the last of many keys forgotten": with(|| LastBatchIsForgotten);
+        "c08_a_get_of_several_keys_answers_in_the_order_asked", "each key of many has its own answer"
     "C8" "a scan with its newest record's version for its view's": with(|| ScanAtTheNewestRecord);
         "c08_a_scan_reports_its_views_version", "the version of the whole view"
     "C8" "a scan that is silently short": with(|| ScanStopsAfterAThousand);

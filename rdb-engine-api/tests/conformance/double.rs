@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use rdb_engine_api::{
     Cached, ChangeSet, Durability, Error, ErrorKind, Metric, Result, Row, Rows, Snapshot, Space, Span, Store,
     StoreInfo,
@@ -45,7 +46,9 @@ pub(crate) struct Double {
     shared: Arc<(Mutex<State>, Condvar)>,
 }
 
-#[derive(Debug)]
+/// What happens in the midst of a read.
+type Event = Box<dyn FnOnce() + Send>;
+
 struct State {
     map: Arc<Map>,
     held: bool,
@@ -59,6 +62,14 @@ struct State {
     /// How many records were looked up.
     looked_up: usize,
     reads_fail: bool,
+    /// The key of whose record the next look-up is preceded by this.
+    event: Option<(Bytes, Event)>,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").field("begun", &self.begun).finish_non_exhaustive()
+    }
 }
 
 impl Double {
@@ -74,6 +85,7 @@ impl Double {
             waiting_reads: 0,
             looked_up: 0,
             reads_fail: false,
+            event: None,
         };
         Self { info, shared: Arc::new((Mutex::new(state), Condvar::new())) }
     }
@@ -115,6 +127,11 @@ impl Double {
     /// Makes every snapshot fail from now on, or no more.
     pub(crate) fn fail_reads(&self, fail: bool) {
         self.shared.0.lock().reads_fail = fail;
+    }
+
+    /// Lets something happen just before the record of a key is looked up the next time.
+    pub(crate) fn before_look_up(&self, key: &'static str, event: impl FnOnce() + Send + 'static) {
+        self.shared.0.lock().event = Some((Bytes::from_static(key.as_bytes()), Box::new(event)));
     }
 
     /// The keys of FlareDB's own rows that begin with these bytes.
@@ -178,6 +195,9 @@ impl Store for Double {
 
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>> {
         let mut state = self.shared.0.lock();
+        if let Some((_, event)) = state.event.take_if(|(at, _)| space == Space::Data && at == key) {
+            MutexGuard::unlocked(&mut state, event);
+        }
         state.looked_up += usize::from(space == Space::Data);
         Ok(state.map.get(&row_key(space, key)).cloned())
     }

@@ -15,6 +15,7 @@ mod direct {
         mod metrics;
         mod previous;
         mod restore;
+        mod several;
         mod watch;
     }
 }

@@ -1,5 +1,6 @@
 //! Scans that show more than one view, or not all of it, or in the wrong order (C8, C12, C14).
 
+use std::collections::HashSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -84,6 +85,56 @@ impl Defect for KeysReadOneByOne {
             tokio::task::yield_now().await;
         }
         Ok(View { version, data })
+    }
+}
+
+/// Sorts the keys to read them, and leaves the answers in that order.
+#[derive(Debug)]
+pub(crate) struct AnswersInKeyOrder;
+
+#[async_trait]
+impl Defect for AnswersInKeyOrder {
+    async fn get_many(&self, sound: &Arc<dyn Engine>, keys: &[Key]) -> Result<View<Vec<Option<Record>>>> {
+        let mut sorted = keys.to_vec();
+        sorted.sort();
+        sound.get_many(&sorted).await
+    }
+}
+
+/// Reads many keys in batches, each key once, and gives what it found away at its first place in the batch.
+#[derive(Debug)]
+pub(crate) struct KeyAskedTwiceFoundOnce;
+
+#[async_trait]
+impl Defect for KeyAskedTwiceFoundOnce {
+    async fn get_many(&self, sound: &Arc<dyn Engine>, keys: &[Key]) -> Result<View<Vec<Option<Record>>>> {
+        const BATCH: usize = 32;
+        let mut view = sound.get_many(keys).await?;
+        if keys.len() > BATCH {
+            for (keys, records) in keys.chunks(BATCH).zip(view.data.chunks_mut(BATCH)) {
+                let mut seen = HashSet::new();
+                for (key, record) in keys.iter().zip(records) {
+                    *record = record.take().filter(|_| seen.insert(key));
+                }
+            }
+        }
+        Ok(view)
+    }
+}
+
+/// Reads many keys in batches, and forgets the last one, which is not full.
+#[derive(Debug)]
+pub(crate) struct LastBatchIsForgotten;
+
+#[async_trait]
+impl Defect for LastBatchIsForgotten {
+    async fn get_many(&self, sound: &Arc<dyn Engine>, keys: &[Key]) -> Result<View<Vec<Option<Record>>>> {
+        const BATCH: usize = 32;
+        let mut view = sound.get_many(keys).await?;
+        if keys.len() > BATCH {
+            view.data[keys.len() / BATCH * BATCH..].fill(None);
+        }
+        Ok(view)
     }
 }
 

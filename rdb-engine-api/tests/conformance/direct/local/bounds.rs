@@ -117,14 +117,15 @@ async fn c10_a_write_that_may_wait_for_ever_is_applied() {
 async fn c12_a_read_that_nobody_polls_does_not_hold_up_close() {
     let (engine, store) = open(LocalOptions::default());
     store.hold_reads(true);
+    // So many that they are not looked up in place.
+    let keys = vec![key("a"); 100];
     let reads: Vec<_> = (0..64)
         .map(|_| {
-            let engine = Arc::clone(&engine);
-            tokio::spawn(async move { engine.get_many(&[key("a")]).await.map(drop) })
+            let (engine, keys) = (Arc::clone(&engine), keys.clone());
+            tokio::spawn(async move { engine.get_many(&keys).await.map(drop) })
         })
         .collect();
     store.wait_for_reads(64);
-    let keys = [key("a")];
     let mut waiting = engine.get_many(&keys);
     assert!((&mut waiting).now_or_never().is_none(), "all places are taken");
     store.hold_reads(false);

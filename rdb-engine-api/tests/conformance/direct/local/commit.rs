@@ -62,7 +62,7 @@ impl Fixture {
     }
 }
 
-fn committed(answer: Result<Outcome>) -> Commit {
+pub(super) fn committed(answer: Result<Outcome>) -> Commit {
     match answer {
         Ok(Outcome::Committed(commit)) => commit,
         other => panic!("a commit was promised, saw {other:?}"),

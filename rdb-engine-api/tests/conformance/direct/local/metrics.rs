@@ -90,8 +90,13 @@ async fn levels_asked_and_reached_outcomes_and_the_last_version_are_told() {
     assert_eq!(number(engine, "cache_hits", ""), 2.0);
     engine.get(&key("k")).await.unwrap();
     assert_eq!(number(engine, "cache_hits", ""), 3.0);
-    engine.get_many(&[key("k")]).await.unwrap();
+    engine.get_many(&[key("k"), key("l")]).await.unwrap();
+    assert_eq!(number(engine, "cache_hits", ""), 5.0);
+    assert_eq!(number(engine, "blocking_reads", ""), 0.0);
+    // Too many to keep the caller's thread busy with.
+    engine.get_many(&vec![key("k"); 33]).await.unwrap();
     assert_eq!(number(engine, "blocking_reads", ""), 1.0);
+    assert_eq!((number(engine, "cache_hits", ""), number(engine, "cache_misses", "")), (5.0, 0.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
