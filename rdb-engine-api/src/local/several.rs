@@ -16,8 +16,8 @@ const MOST_BYTES_IN_PLACE: usize = 64 << 10;
 /// so they are few; RocksDB gains nothing by more.
 const AT_ONCE: usize = 8;
 
-/// The records under several keys, none where that cannot be told without waiting for a disk, or is too large to be
-/// copied here, or where a commit came between. It takes no snapshot, for which a store may have to wait.
+/// The records under several keys; none where that cannot be told without waiting for a disk, or is too large
+/// to be copied here, or where a commit came between. It takes no snapshot, for which a store may have to wait.
 pub(super) fn cached(store: &impl Store, keys: &[Key], limit: usize) -> Result<Option<View<Records>>> {
     let Some(version) = version_cached(store)? else { return Ok(None) };
     let mut reading = Reading::new(keys.len());

@@ -12,8 +12,7 @@ use tokio::task::block_in_place;
 use super::commit::{committed, key, open, open_with};
 use super::metrics::number;
 
-/// So many are looked up in place, in a row of their own, and so many from a snapshot, the last few of them
-/// together.
+/// So many are looked up in place, and so many read from a snapshot, in several parts.
 const COUNTS: [usize; 2] = [20, 101];
 
 fn values(records: &[Option<Record>]) -> Vec<Option<Bytes>> {
@@ -23,13 +22,13 @@ fn values(records: &[Option<Record>]) -> Vec<Option<Bytes>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn c08_each_of_several_keys_has_its_answer_in_its_place() {
     let fixture = open();
-    let there = (0..50)
-        .fold(Batch::new(), |batch, number| batch.put(key(&format!("k{number}")), format!("{number}")));
+    let there =
+        (0..50).fold(Batch::new(), |batch, number| batch.put(key(format!("k{number}")), format!("{number}")));
     let put = committed(fixture.engine.write(there, WriteOptions::default()).await).version;
     for (count, blocking) in COUNTS.into_iter().zip([0.0, 1.0]) {
         // Every number twice, half of them absent, in no order.
         let numbers: Vec<usize> = (0..count).map(|place| place * 37 % 97 / 2 * 2).collect();
-        let keys: Vec<Key> = numbers.iter().map(|number| key(&format!("k{number}"))).collect();
+        let keys: Vec<Key> = numbers.iter().map(|number| key(format!("k{number}"))).collect();
         let view = fixture.engine.get_many(&keys).await.expect("a read");
         let expected = numbers.iter().map(|number| (*number < 50).then(|| number.to_string().into()));
         assert_eq!(values(&view.data), expected.collect::<Vec<_>>(), "{count} keys");
