@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // `Bytes` everywhere: decoding takes slices of the receive buffer instead of copies.
     tonic_prost_build::configure()
         .bytes(".")
+        .codec_path("crate::codec::Codec")
         .extern_path(".flaredb.kv.v1.PipelineRequest", "crate::pipeline_request::PipelineRequest")
         .compile_fds(descriptors)?;
     Ok(())

@@ -12,6 +12,9 @@ use crate::flight::Flight;
 use crate::request::{self, CURRENT};
 use crate::retry::RetryPolicy;
 
+/// gRPC's metadata for how long the answer is awaited.
+const TIMEOUT: &str = "grpc-timeout";
+
 /// When a request must be done.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline(Instant);
@@ -68,7 +71,7 @@ impl Deadline {
 /// Whether the node is told how long the answer is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tell {
-    /// As `grpc-timeout`.
+    /// As [`TIMEOUT`].
     Deadline,
     /// Not at all: gRPC's deadline would bound the whole stream, and ours bounds its first part only.
     Nothing,
@@ -91,6 +94,9 @@ where
     request::Request::current().mark(&mut request);
     if tell == Tell::Deadline {
         request.set_timeout(deadline.left());
+        if let Some(timeout) = request.metadata_mut().get_mut(TIMEOUT) {
+            request::keep_out_of_table(timeout);
+        }
     }
     match timeout_at(deadline.0, send(request)).await {
         Ok(Ok(response)) => Ok(response.into_inner()),

@@ -43,7 +43,8 @@ impl Request {
 
     /// Marks a message as this request's.
     pub(crate) fn mark<T>(&self, message: &mut tonic::Request<T>) {
-        if let Ok(value) = MetadataValue::<Ascii>::try_from(self.id.to_string()) {
+        if let Ok(mut value) = MetadataValue::<Ascii>::try_from(self.id.text().as_bytes()) {
+            keep_out_of_table(&mut value);
             message.metadata_mut().insert(METADATA, value);
         }
         message.extensions_mut().insert(self.clone());
@@ -72,6 +73,12 @@ impl Request {
     pub(crate) const fn span(&self) -> &Span {
         &self.span
     }
+}
+
+/// Lets HTTP/2 send a value that no other request has again as it is. Else it would go into the table that both
+/// sides keep of headers, push out those that come again, and be compared with by all that come later.
+pub(crate) fn keep_out_of_table(value: &mut MetadataValue<Ascii>) {
+    value.set_sensitive(true);
 }
 
 /// Random for each process, then counted: two requests share one as good as never.

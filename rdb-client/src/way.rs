@@ -52,7 +52,8 @@ impl Way {
                 Asked::Elsewhere(message) => message,
             },
         };
-        self.ask_alone(message, deadline).await
+        // Boxed: the future of every request would be as large as gRPC's, and is moved about.
+        Box::pin(self.ask_alone(message, deadline)).await
     }
 
     /// Asks once, and makes of the answer what is wanted. Where there is none, the message is there again for
@@ -73,7 +74,7 @@ impl Way {
                 Asked::Elsewhere(back) => *message = back,
             }
         }
-        convert(self.ask_alone(message.clone(), deadline).await?)
+        convert(Box::pin(self.ask_alone(message.clone(), deadline)).await?)
     }
 
     async fn ask_alone<M: Method>(&self, message: M, deadline: Deadline) -> Result<M::Answer> {

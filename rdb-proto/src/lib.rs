@@ -12,6 +12,7 @@
 //! the whole buffer. The conversions do not copy; whoever keeps what it was sent copies it then, as
 //! [`rdb_engine_api::Local`] does when it encodes a record.
 
+mod codec;
 mod convert;
 mod generated;
 mod limits;

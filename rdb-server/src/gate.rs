@@ -1,13 +1,10 @@
-use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::FutureExt as _;
 use hyper::HeaderMap;
-use hyper::header::HeaderValue;
 use rdb_engine_api::{Error, ErrorKind, Result};
 use rdb_proto::{Call, to_status};
 use tokio::time::Instant;
@@ -23,6 +20,7 @@ use crate::deadline::Deadline;
 use crate::messages::Messages;
 use crate::method::{Method, Reception};
 use crate::metrics::Ending;
+use crate::request_id::RequestId;
 use crate::state::State;
 
 /// Handles a request that has one answer: within its deadline, which the work is told, and with a net for
@@ -83,22 +81,6 @@ where
     Ok(Response::new(answers))
 }
 
-/// Where a request carries the id that its client's logs have too.
-const REQUEST_ID: &str = "x-request-id";
-/// A longer one is nobody's id.
-const MAX_REQUEST_ID: usize = 64;
-
-/// Whether it is an id that logs can show as it is. A space in it could look like a field of its own, and what is
-/// no ASCII could have a terminal do things.
-fn is_id(bytes: &[u8]) -> bool {
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:+/=@".contains(byte);
-    bytes.len() <= MAX_REQUEST_ID && bytes.iter().all(is_plain)
-}
-
-fn shown(id: Option<&HeaderValue>) -> Cow<'_, str> {
-    id.map_or(Cow::Borrowed("-"), |id| String::from_utf8_lossy(id.as_bytes()))
-}
-
 /// What every request passes before it has been received: a place among the requests in flight, a deadline, a
 /// net for panics, and counters. It travels to the service with the request. Dropping the last copy gives the
 /// place back and counts the request.
@@ -108,8 +90,7 @@ pub(crate) struct Admission {
     /// Its place among the methods.
     method: usize,
     started: Instant,
-    /// As its client calls it, if that sent an id.
-    id: Option<HeaderValue>,
+    id: RequestId,
     /// All that is logged of it, where somebody wants to know so much.
     span: Span,
     requested: Option<Deadline>,
@@ -124,7 +105,7 @@ pub(crate) struct Admission {
 impl Admission {
     /// Takes a place among the requests in flight for a request that begins to arrive.
     pub(crate) fn new(state: &Arc<State>, method: usize, headers: &HeaderMap) -> Result<Self, Status> {
-        let id = headers.get(REQUEST_ID).filter(|id| is_id(id.as_bytes())).cloned();
+        let id = RequestId::of_headers(headers);
         let requested = Deadline::requested(headers);
         Self::enter(state, method, Instant::now(), id, requested).map_err(|error| to_status(&error))
     }
@@ -139,11 +120,7 @@ impl Admission {
         timeout: Option<Duration>,
         bytes: usize,
     ) -> Result<Self> {
-        let id = match id.is_empty() {
-            true => None,
-            false => Some(id.into_bytes()).filter(|id| is_id(id)),
-        };
-        let id = id.and_then(|id| HeaderValue::from_maybe_shared(Bytes::from(id)).ok());
+        let id = RequestId::of_command(id);
         // A timeout beyond what the clock can hold is none.
         let requested = timeout.and_then(|timeout| Deadline::from(arrived, timeout));
         let admission = Self::enter(state, method, arrived, id, Ok(requested))?;
@@ -155,7 +132,7 @@ impl Admission {
         state: &Arc<State>,
         method: usize,
         started: Instant,
-        id: Option<HeaderValue>,
+        id: RequestId,
         requested: Result<Option<Deadline>>,
     ) -> Result<Self> {
         let requested = requested.and_then(|requested| {
@@ -173,7 +150,7 @@ impl Admission {
         let node = Deadline::from(started, node).unwrap_or_else(|| Deadline::after(MAX_TIME));
         let span = tracing::debug_span!(
             "request",
-            request = %shown(id.as_ref()),
+            request = %id,
             method = state.methods.get(method).name,
             outcome = Empty,
         );
@@ -204,11 +181,6 @@ impl Admission {
 
     pub(crate) const fn span(&self) -> &Span {
         &self.span
-    }
-
-    /// The request's id, for logs.
-    fn id(&self) -> Cow<'_, str> {
-        shown(self.id.as_ref())
     }
 
     pub(crate) fn state(&self) -> &Arc<State> {
@@ -328,7 +300,7 @@ impl Admission {
     /// What a request is told whose handling panicked.
     pub(crate) fn panicked(&self) -> Error {
         self.state.metrics.panics.inc();
-        let (method, request) = (self.method().name, self.id());
+        let (method, request) = (self.method().name, &self.id);
         tracing::error!(method, %request, "a request's handling panicked");
         let kind = match self.method().call {
             Call::Read => ErrorKind::Internal,
@@ -356,7 +328,7 @@ impl Admission {
         match error.kind() {
             ErrorKind::Closed => self.state.engine_closed.cancel(),
             ErrorKind::Internal | ErrorKind::Corrupt => {
-                let (method, request) = (self.method().name, self.id());
+                let (method, request) = (self.method().name, &self.id);
                 tracing::error!(method, %request, error = error.report(), "request failed");
             }
             _ => {}
@@ -380,23 +352,5 @@ impl Drop for Admission {
             self.state.metrics.ended(method, ending, after);
             self.state.leave();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_is_what_logs_can_show_as_it_is() {
-        let longest = "7".repeat(MAX_REQUEST_ID);
-        for id in ["7b-01", "00-4bf92f3577b34da6-01", "a_b.c:d+e/f==@g", &longest] {
-            assert!(is_id(id.as_bytes()), "{id}");
-        }
-        let too_long = "7".repeat(MAX_REQUEST_ID + 1);
-        for id in ["a method=put", "a\tb", "a\u{9b}31m", "\u{202e}a", "a\"b", "a}:b{", "a,b", &too_long] {
-            assert!(!is_id(id.as_bytes()), "{id:?}");
-        }
-        assert!(!is_id(b"a\x9b31m"));
     }
 }

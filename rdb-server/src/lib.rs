@@ -62,6 +62,7 @@ mod outgoing;
 mod pipeline;
 mod process_metrics;
 mod reload;
+mod request_id;
 mod restore;
 mod run;
 mod scan;

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use bytes::Buf as _;
 use prost::Message as _;
 use rdb_proto::kv::v1::PipelineResponse;
 use tokio::time::Instant;
@@ -51,6 +52,8 @@ impl codec::Decoder for Codec {
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<PipelineResponse>, Status> {
-        PipelineResponse::decode(buffer).map(Some).map_err(|error| Status::internal(error.to_string()))
+        // Taken out first, which copies nothing: from `Bytes` it is read faster, and slices of it cost less.
+        let message = buffer.copy_to_bytes(buffer.remaining());
+        PipelineResponse::decode(message).map(Some).map_err(|error| Status::internal(error.to_string()))
     }
 }

@@ -75,7 +75,8 @@ pub(super) fn may_wait(request: &Request) -> bool {
 pub(super) enum Work {
     Get(v1::GetRequest),
     GetMany(v1::GetManyRequest),
-    Write(Write, Shape),
+    /// Boxed: a get would be moved about as something as large.
+    Write(Box<Write>, Shape),
     OpenSession(v1::OpenSessionRequest),
     ResumeSession(v1::ResumeSessionRequest),
     EndSession(v1::EndSessionRequest),
@@ -101,17 +102,16 @@ impl Work {
         admission: &Admission,
         now: Instant,
     ) -> Result<Self> {
+        let write = |write: Result<Write>, shape| write.map(|write| Self::Write(Box::new(write), shape));
         Ok(match request {
             Request::Get(request) => Self::Get(request),
             Request::GetMany(request) => Self::GetMany(request),
-            Request::Put(request) => Self::Write(handlers.prepare(request, admission, now)?, Shape::Put),
-            Request::Delete(request) => {
-                Self::Write(handlers.prepare(request, admission, now)?, Shape::Delete)
-            }
+            Request::Put(request) => write(handlers.prepare(request, admission, now), Shape::Put)?,
+            Request::Delete(request) => write(handlers.prepare(request, admission, now), Shape::Delete)?,
             Request::CompareAndSwap(request) => {
-                Self::Write(handlers.prepare(request, admission, now)?, Shape::CompareAndSwap)
+                write(handlers.prepare(request, admission, now), Shape::CompareAndSwap)?
             }
-            Request::Write(request) => Self::Write(handlers.prepare(request, admission, now)?, Shape::Write),
+            Request::Write(request) => write(handlers.prepare(request, admission, now), Shape::Write)?,
             Request::OpenSession(request) => Self::OpenSession(request),
             Request::ResumeSession(request) => Self::ResumeSession(request),
             Request::EndSession(request) => Self::EndSession(request),
@@ -127,7 +127,8 @@ pub(super) async fn execute<E: Engine + ?Sized>(handlers: &Handlers<E>, work: Wo
         Work::Get(request) => Answer::Get(handlers.get(request).await?),
         Work::GetMany(request) => Answer::GetMany(handlers.get_many(request).await?),
         Work::Write(write, shape) => {
-            let outcome = handlers.write(write).await?;
+            // Boxed for the same reason.
+            let outcome = Box::pin(handlers.write(*write)).await?;
             match shape {
                 Shape::Put => Answer::Put(put_response(outcome)?),
                 Shape::Delete => Answer::Delete(outcome.into()),
