@@ -292,7 +292,8 @@ impl<S: Store> Local<S> {
         let closing = CancellationToken::new();
         let reads = Arc::new(Semaphore::new(BLOCKING_READS));
         let waiting_reads = Arc::new(AtomicUsize::new(0));
-        let (clock_too, places, others) = (Arc::clone(&clock), Arc::clone(&reads), Arc::clone(&waiting_reads));
+        let (clock_too, places, others) =
+            (Arc::clone(&clock), Arc::clone(&reads), Arc::clone(&waiting_reads));
         let cold = Arc::new(Cold::new(clock_too, places, others, closing.clone()));
         Ok(Self {
             clock,
@@ -464,9 +465,7 @@ impl<S: Store> Engine for Local<S> {
         let row = match self.get_cached(key)? {
             Cached::Hit(row) => row,
             // Boxed: the future of every read would be as large as that of one that has to wait.
-            Cached::Miss => {
-                Box::pin(self.get_cold(key.clone())).await?
-            }
+            Cached::Miss => Box::pin(self.get_cold(key.clone())).await?,
         };
         row.map(|row| row::decode(key.as_bytes(), row)).transpose()
     }
@@ -644,11 +643,7 @@ fn closed() -> Error {
 
 /// A blocking task panicked, or its runtime is shutting down.
 fn lost(error: &JoinError) -> Error {
-    if error.is_panic() {
-        panicked()
-    } else {
-        shutting_down()
-    }
+    if error.is_panic() { panicked() } else { shutting_down() }
 }
 
 fn panicked() -> Error {
