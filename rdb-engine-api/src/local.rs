@@ -2,6 +2,7 @@
 
 mod archive;
 mod blocked;
+mod cold;
 mod committer;
 mod expiry;
 mod flight;
@@ -43,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::archive::Archive;
 use self::blocked::Blocked;
+use self::cold::Cold;
 use self::committer::Committer;
 use self::expiry::{Expiry, Outlook};
 use self::flight::Runway;
@@ -193,7 +195,8 @@ pub struct Local<S: Store> {
     closing: CancellationToken,
     freed: watch::Receiver<()>,
     reads: Arc<Semaphore>,
-    waiting_reads: AtomicUsize,
+    waiting_reads: Arc<AtomicUsize>,
+    cold: Arc<Cold>,
     scans: Arc<Semaphore>,
 }
 
@@ -299,6 +302,12 @@ impl<S: Store> Local<S> {
             .map_err(|error| {
                 Error::new(ErrorKind::Unavailable, "cannot start the committer thread").because(error)
             })?;
+        let closing = CancellationToken::new();
+        let reads = Arc::new(Semaphore::new(BLOCKING_READS));
+        let waiting_reads = Arc::new(AtomicUsize::new(0));
+        let (clock_too, places, others) =
+            (Arc::clone(&clock), Arc::clone(&reads), Arc::clone(&waiting_reads));
+        let cold = Arc::new(Cold::new(clock_too, places, others, closing.clone()));
         Ok(Self {
             clock,
             log,
@@ -308,10 +317,11 @@ impl<S: Store> Local<S> {
             time,
             expiry,
             max_group_bytes: options.max_group_bytes,
-            closing: CancellationToken::new(),
+            closing,
             freed,
-            reads: Arc::new(Semaphore::new(BLOCKING_READS)),
-            waiting_reads: AtomicUsize::new(0),
+            reads,
+            waiting_reads,
+            cold,
             scans: Arc::new(Semaphore::new(info.limits.max_scans)),
             info,
         })
@@ -350,6 +360,18 @@ impl<S: Store> Local<S> {
             None => self.meter.reads.cache_misses.add(count),
         }
         Ok(cached)
+    }
+
+    /// Reads a record that may not be in memory.
+    async fn get_cold(&self, key: Key) -> Result<Option<Bytes>> {
+        let home = Arc::downgrade(&self.home()?);
+        self.meter.reads.blocking.increment();
+        let read = self.cold.get(&home, key, self.info.limits.max_waiting_reads).await;
+        read.inspect_err(|error| {
+            if error.kind() == ErrorKind::Exhausted {
+                self.meter.reads.refused.increment();
+            }
+        })
     }
 
     /// Runs a read that may wait for a disk, in a bounded number of places (C14).
@@ -391,7 +413,12 @@ impl<S: Store> Local<S> {
     }
 
     /// Reads keys, so that the committer finds them warm and nobody else's write waits for this one's disk.
-    async fn warm_up(&self, cold: Vec<Key>) -> Result<()> {
+    async fn warm_up(&self, mut cold: Vec<Key>) -> Result<()> {
+        if cold.len() == 1
+            && let Some(key) = cold.pop()
+        {
+            return self.get_cold(key).await.map(drop);
+        }
         self.read_blocking(move |home| {
             for key in &cold {
                 home.get(key)?;
@@ -469,10 +496,7 @@ impl<S: Store> Engine for Local<S> {
         let row = match self.get_cached(key)? {
             Cached::Hit(row) => row,
             // Boxed: the future of every read would be as large as that of one that has to wait.
-            Cached::Miss => {
-                let key = key.clone();
-                Box::pin(self.read_blocking(move |home| home.get(&key))).await?
-            }
+            Cached::Miss => Box::pin(self.get_cold(key.clone())).await?,
         };
         row.map(|row| row::decode(key.as_bytes(), row)).transpose()
     }
@@ -647,9 +671,13 @@ fn closed() -> Error {
 
 /// A blocking task panicked, or its runtime is shutting down.
 fn lost(error: &JoinError) -> Error {
-    if error.is_panic() {
-        Error::new(ErrorKind::Internal, "a blocking task panicked")
-    } else {
-        Error::new(ErrorKind::Unavailable, "the runtime is shutting down")
-    }
+    if error.is_panic() { panicked() } else { shutting_down() }
+}
+
+fn panicked() -> Error {
+    Error::new(ErrorKind::Internal, "a blocking task panicked")
+}
+
+fn shutting_down() -> Error {
+    Error::new(ErrorKind::Unavailable, "the runtime is shutting down")
 }

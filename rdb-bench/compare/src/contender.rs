@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdb_bench::{EngineTarget, Settings, Workload};
 use rdb_client::Engine;
@@ -10,6 +11,9 @@ use crate::side::{Driven, Side};
 use crate::sides::{Import, InProcess, RedisBenchmark, WholeScan};
 #[cfg(feature = "rocks")]
 use crate::sides::{Raw, Work};
+
+/// How long a node is given after the load of many records to do what that has left to do.
+const REST: Duration = Duration::from_secs(300);
 
 /// What stands on one side of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +84,12 @@ impl Sdk {
         let target = EngineTarget::new(Arc::clone(&engine), name, None)
             .with_info(|info| info.command_line(node.line()));
         let settings = self.settings(place);
-        let driven = Driven::open(Arc::new(target), settings, node).await?;
+        let node = Arc::new(node);
+        let mut driven = Driven::open(Arc::new(target), settings, Arc::clone(&node)).await?;
+        if self.many_records {
+            // The compaction that follows the load takes a processor.
+            driven = driven.noting(&node.rest(REST).await?);
+        }
         Ok(if self.stalled_watcher { driven.with_stalled_watcher(engine) } else { driven })
     }
 

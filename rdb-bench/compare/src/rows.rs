@@ -160,7 +160,8 @@ pub(crate) const ROWS: [Row; 17] = [
             (0.5, 0.8),
             (Contender::Sdk(Sdk { many_records: true, ..Sdk::new(Get, 64) }), GET),
             "64 callers. The many records are more than the node's block cache of 256 MiB, and less than the \
-             machine's memory.",
+             machine's memory. They are measured when the compaction that follows their load has ended, or after \
+             300 s of it.",
         )
     },
     rate(

@@ -44,6 +44,12 @@ impl Driven {
         Ok(Self { run, how, watched: None, _peer: Box::new(peer) })
     }
 
+    /// Says more about how it is measured.
+    pub(crate) fn noting(mut self, note: &str) -> Self {
+        self.how = format!("{}; {note}", self.how);
+        self
+    }
+
     /// Opens a watch over all keys of this engine in each measurement, and never reads it.
     pub(crate) fn with_stalled_watcher(mut self, engine: Arc<dyn Engine>) -> Self {
         self.watched = Some(engine);

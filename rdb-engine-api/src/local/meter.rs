@@ -347,7 +347,7 @@ impl<S: Store> Local<S> {
             Metric::gauge(
                 "blocking_reads_waiting",
                 "Reads waiting for a blocking thread now",
-                self.waiting_reads.load(Ordering::Relaxed) as f64,
+                (self.waiting_reads.load(Ordering::Relaxed) + self.cold.waiting()) as f64,
             ),
             Metric::gauge(
                 "scans_open",

@@ -64,6 +64,12 @@ struct State {
     reads_fail: bool,
     /// The key of whose record the next look-up is preceded by this.
     event: Option<(Bytes, Event)>,
+    /// Whether nothing can be told of records without waiting.
+    is_cold: bool,
+    /// The records that cannot be read for now.
+    stuck: Vec<Bytes>,
+    /// How many are being read.
+    in_gets: usize,
 }
 
 impl fmt::Debug for State {
@@ -86,6 +92,9 @@ impl Double {
             looked_up: 0,
             reads_fail: false,
             event: None,
+            is_cold: false,
+            stuck: Vec::new(),
+            in_gets: 0,
         };
         Self { info, shared: Arc::new((Mutex::new(state), Condvar::new())) }
     }
@@ -116,6 +125,26 @@ impl Double {
         while state.waiting_reads < count {
             let waited = self.shared.1.wait_for(&mut state, DEADLINE);
             assert!(!waited.timed_out(), "read {count} did not begin; {} did", state.waiting_reads);
+        }
+    }
+
+    /// From now on nothing can be told of records without waiting.
+    pub(crate) fn cool_down(&self) {
+        self.shared.0.lock().is_cold = true;
+    }
+
+    /// Holds whoever reads these records, and lets go of those who read others.
+    pub(crate) fn hold_gets(&self, keys: &[&'static str]) {
+        self.shared.0.lock().stuck = keys.iter().map(|key| Bytes::from_static(key.as_bytes())).collect();
+        self.shared.1.notify_all();
+    }
+
+    /// Waits until so many are held.
+    pub(crate) fn wait_for_gets(&self, count: usize) {
+        let mut state = self.shared.0.lock();
+        while state.in_gets < count {
+            let waited = self.shared.1.wait_for(&mut state, DEADLINE);
+            assert!(!waited.timed_out(), "read {count} did not begin; {} did", state.in_gets);
         }
     }
 
@@ -194,15 +223,25 @@ impl Store for Double {
     }
 
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>> {
-        let mut state = self.shared.0.lock();
+        let (state, signal) = &*self.shared;
+        let mut state = state.lock();
         if let Some((_, event)) = state.event.take_if(|(at, _)| space == Space::Data && at == key) {
             MutexGuard::unlocked(&mut state, event);
         }
         state.looked_up += usize::from(space == Space::Data);
+        state.in_gets += 1;
+        signal.notify_all();
+        while space == Space::Data && state.stuck.iter().any(|stuck| stuck == key) {
+            signal.wait(&mut state);
+        }
+        state.in_gets -= 1;
         Ok(state.map.get(&row_key(space, key)).cloned())
     }
 
     fn get_cached(&self, space: Space, key: &[u8]) -> Result<Cached> {
+        if space == Space::Data && self.shared.0.lock().is_cold {
+            return Ok(Cached::Miss);
+        }
         self.get(space, key).map(Cached::Hit)
     }
 

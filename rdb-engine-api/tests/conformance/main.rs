@@ -8,6 +8,7 @@ mod lies;
 mod direct {
     mod local {
         mod bounds;
+        mod cold;
         mod commit;
         mod expiry;
         mod expiry_failures;

@@ -82,7 +82,7 @@ impl Raw {
 fn options() -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(&Cache::new_hyper_clock_cache(256 << 20, 0));
-    table.set_block_size(16 << 10);
+    table.set_block_size(4 << 10);
     table.set_bloom_filter(10.0, false);
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
@@ -94,7 +94,7 @@ fn options() -> Options {
     options.set_target_file_size_base(64 << 20);
     options.set_max_bytes_for_level_base(256 << 20);
     options.set_compression_type(DBCompressionType::Lz4);
-    options.set_bottommost_compression_type(DBCompressionType::Zstd);
+    options.set_bottommost_compression_type(DBCompressionType::Lz4);
     options
         .set_max_background_jobs(thread::available_parallelism().map_or(2, |it| it.get().clamp(2, 8)) as i32);
     options.set_max_open_files(512);
