@@ -641,7 +641,6 @@ async fn commands_that_hang_are_told_the_truth_and_do_not_hold_up_the_end() {
     ]);
     metric(served.node.ops_addr(), "flaredb_requests_in_flight 2").await;
     metric(served.node.ops_addr(), "flaredb_requests_waiting 2").await;
-    let start = Instant::now();
     let shutdown = tokio::spawn(served.node.shutdown());
     let first = pipe.answers(1).await;
     assert_eq!(first[0].0, 3, "nobody comes for whom it waits");
@@ -650,7 +649,7 @@ async fn commands_that_hang_are_told_the_truth_and_do_not_hold_up_the_end() {
     assert_eq!(failed(&rest[0].1, Call::Write), ErrorKind::Unknown);
     assert_eq!(failed(&rest[1].1, Call::Read), ErrorKind::Unavailable);
     assert_eq!(read_error(&pipe.hear().await.unwrap_err()), ErrorKind::Unavailable);
-    // It would never end; how soon it does is the machine's business too.
+    // What holds it up does so for longer; how soon it ends is the machine's business too.
     timeout(PATIENCE, shutdown).await.expect("the end is not held up").unwrap().unwrap();
 }
 
@@ -741,6 +740,6 @@ async fn a_client_that_has_said_all_does_not_hold_up_the_end() {
     let shutdown = tokio::spawn(served.node.shutdown());
     let mut pipe = Pipe { say: mpsc::unbounded_channel().0, hear };
     assert_eq!(failed(&pipe.answers(1).await[0].1, Call::Write), ErrorKind::Unknown);
-    // It would never end; how soon it does is the machine's business too.
+    // What holds it up does so for longer; how soon it ends is the machine's business too.
     timeout(PATIENCE, shutdown).await.expect("the end is not held up").unwrap().unwrap();
 }
