@@ -225,9 +225,9 @@ impl Queue {
         }
     }
 
-    /// Takes what has landed, or a restore, unless a commit is under way, and not two restores without a group
-    /// of writes between them where writes wait: those that are refused, one after another, hold nobody up.
-    /// Else takes what waits, in order, up to `max_bytes` and at least one; waits for something to take as long
+    /// Takes what has landed, or a restore, but not two restores without a group of writes between them where
+    /// writes wait: those that are refused, one after another, hold nobody up. A restore waits for the commit
+    /// under way, and nothing is taken before it: its turn would never come. Else takes what waits, in order, up to `max_bytes` and at least one; waits for something to take as long
     /// as it has patience: when that is over, it is a group of no writes. None once the queue is closed and
     /// empty, and no commit is under way.
     pub(super) fn take(&self, max_bytes: usize, patience: Patience) -> Option<Work> {
@@ -241,7 +241,11 @@ impl Queue {
             if is_writes_turn && !state.waiting.is_empty() {
                 break;
             }
-            if !is_flying && let Some(job) = state.restore.take() {
+            if is_flying && state.restore.is_some() {
+                self.filled.wait(&mut state);
+                continue;
+            }
+            if let Some(job) = state.restore.take() {
                 state.is_writes_turn = true;
                 return Some(Work::Restore(job));
             }
@@ -306,23 +310,23 @@ mod tests {
         Job { version: Version::MIN, parts: mpsc::channel(1).1, answer: oneshot::channel().0 }
     }
 
+    fn write() -> Request {
+        let write = Write {
+            batch: Batch::new(),
+            durability: Durability::Volatile,
+            not_after: None,
+            until: None,
+            stamped: None,
+            answer: oneshot::channel().0,
+        };
+        Request { task: Task::Write(write), bytes: 1, queued: Duration::ZERO }
+    }
+
     #[test]
     fn writes_get_their_turn_among_restores_however_many_there_are() {
         let queue = Queue::new(&Limits::default());
-        let write = Request {
-            task: Task::Write(Write {
-                batch: Batch::new(),
-                durability: Durability::Volatile,
-                not_after: None,
-                until: None,
-                stamped: None,
-                answer: oneshot::channel().0,
-            }),
-            bytes: 1,
-            queued: Duration::ZERO,
-        };
         queue.push_restore(restore()).unwrap();
-        queue.push(write).unwrap();
+        queue.push(write()).unwrap();
         assert!(matches!(queue.take(1, Patience::Endless), Some(Work::Restore(_))));
         queue.push_restore(restore()).unwrap();
         assert!(
@@ -330,5 +334,20 @@ mod tests {
             "the write waits behind the second restore"
         );
         assert!(matches!(queue.take(1, Patience::Endless), Some(Work::Restore(_))));
+    }
+
+    #[test]
+    fn restore_gets_its_turn_however_many_writes_come_while_commits_are_under_way() {
+        let queue = Queue::new(&Limits::default());
+        queue.push_restore(restore()).unwrap();
+        queue.push(write()).unwrap();
+        std::thread::scope(|scope| {
+            let taken = scope.spawn(|| queue.take(1, Patience::UntilLanded));
+            while !taken.is_finished() && !queue.filled.notify_one() {}
+            queue.land(Landing { reached: Ok(Durability::Synced), took: Duration::ZERO });
+            assert!(matches!(taken.join().unwrap(), Some(Work::Landed(_))), "the write was taken first");
+        });
+        assert!(matches!(queue.take(1, Patience::Endless), Some(Work::Restore(_))));
+        assert!(matches!(queue.take(1, Patience::Endless), Some(Work::Group(_))));
     }
 }
