@@ -58,40 +58,61 @@ impl<S: Store> Committer<S> {
         self.give_back();
     }
 
-    /// An error is that of a commit whose outcome is not known; its callers have been answered.
+    /// An error is that of a commit whose outcome is not known; all who had come by then have been answered.
     fn work(&mut self) -> Result<()> {
         let home = Arc::clone(&self.home);
         // Open as long as a commit is under way: what comes meanwhile joins it.
         let mut group = None;
         loop {
             let patience = match &self.flight {
-                Some(_) => Patience::UntilLanded,
+                Some(flight) => Patience::UntilLanded { enough: (flight.pending.len() / 2).max(1) },
                 None => self.sleep(),
             };
-            let mut waiting = match self.queue.take(self.max_group_bytes, patience) {
-                Some(Work::Group(taken)) => taken.into_iter(),
-                Some(Work::Landed(landing)) => {
-                    self.landed(&home, landing, group.take())?;
-                    continue;
-                }
-                Some(Work::Restore(job)) => {
+            let Some(work) = self.queue.take(self.max_group_bytes, patience) else { return Ok(()) };
+            let (landing, waiting) = match work {
+                Work::Group(taken) => (None, taken),
+                // With all that has come by now: the next commit may take long.
+                Work::Landed(landing) => (Some(landing), self.queue.take_now(self.max_group_bytes)),
+                Work::Restore(job) => {
                     self.restore(job)?;
                     continue;
                 }
-                None => return Ok(()),
             };
-            loop {
-                if let Err(failure) = self.judge_some(&home, &mut group, &mut waiting) {
-                    for request in waiting {
-                        self.refuse(request, Error::new(ErrorKind::Closed, STOPPED));
-                    }
-                    return Err(failure);
+            let mut waiting = waiting.into_iter();
+            if let Err(failure) = self.proceed(&home, &mut group, landing, &mut waiting) {
+                for request in waiting {
+                    self.refuse(request, Error::new(ErrorKind::Closed, STOPPED));
                 }
-                if waiting.len() == 0 {
-                    break;
-                }
+                return Err(failure);
             }
         }
+    }
+
+    /// Judges all that waits, in the open group as far as it has room, and takes note of a commit that has landed.
+    fn proceed<'s>(
+        &mut self,
+        home: &'s Home<S>,
+        group: &mut Option<Group<'s, S>>,
+        landing: Option<Landing>,
+        waiting: &mut IntoIter<Request>,
+    ) -> Result<()> {
+        let is_idle = landing.is_none() && waiting.len() == 0;
+        if let Some(landing) = landing {
+            if group.is_none() && waiting.len() > 0 && !self.has_to_settle(home) {
+                *group = Some(self.begin(home, waiting.as_slice()));
+            }
+            if let Some(group) = group {
+                self.judge_waiting(group, waiting);
+            }
+            self.landed(home, landing, group.take())?;
+        }
+        if is_idle {
+            self.judge_some(home, group, waiting)?;
+        }
+        while waiting.len() > 0 {
+            self.judge_some(home, group, waiting)?;
+        }
+        Ok(())
     }
 
     /// Judges what waits, as far as a group has room for it, and commits that unless a commit is under way. The
@@ -105,7 +126,10 @@ impl<S: Store> Committer<S> {
         let mut open = match group.take() {
             Some(open) => open,
             None => {
-                self.settle_down(home)?;
+                if self.flight.is_some() && self.has_to_settle(home) {
+                    let landing = self.queue.landing();
+                    self.landed(home, landing, None)?;
+                }
                 self.begin(home, waiting.as_slice())
             }
         };
@@ -122,13 +146,9 @@ impl<S: Store> Committer<S> {
         Ok(())
     }
 
-    /// Waits for the commit under way where the next group does what it cannot do beside it.
-    fn settle_down(&mut self, home: &Home<S>) -> Result<()> {
-        if self.flight.is_some() && (self.is_removal_due() || home.log.is_about_to_look_back()) {
-            let landing = self.queue.landing();
-            self.landed(home, landing, None)?;
-        }
-        Ok(())
+    /// Whether the next group does what it cannot do beside the commit under way.
+    fn has_to_settle(&self, home: &Home<S>) -> bool {
+        self.is_removal_due() || home.log.is_about_to_look_back()
     }
 
     /// Removes what is due, as a group of no writes.

@@ -78,8 +78,8 @@ pub(super) enum Patience {
     Endless,
     /// No longer than this.
     For(Duration),
-    /// Until its commit has landed, if nothing comes before.
-    UntilLanded,
+    /// Until its commit has landed, or so many requests wait: to wake it for each costs more than to judge it.
+    UntilLanded { enough: usize },
 }
 
 #[derive(Debug)]
@@ -111,8 +111,25 @@ struct State {
     held: bool,
     /// How the commit ended that was under way, until the committer takes note of it.
     landing: Option<Landing>,
+    /// How many requests the committer is woken for.
+    enough: usize,
     /// Why nothing is accepted any more.
     ended: Option<&'static str>,
+}
+
+impl State {
+    /// Takes what waits, in order, up to so many bytes but at least one.
+    fn take_group(&mut self, max_bytes: usize) -> Vec<Request> {
+        let mut bytes = 0;
+        let count = self.waiting.iter().take_while(|request| {
+            bytes += request.bytes;
+            bytes <= max_bytes
+        });
+        let count = count.count().max(1).min(self.waiting.len());
+        let taken: Vec<_> = self.waiting.drain(..count).collect();
+        self.bytes -= taken.iter().map(|request| request.bytes).sum::<usize>();
+        taken
+    }
 }
 
 impl Queue {
@@ -142,7 +159,9 @@ impl Queue {
         }
         state.bytes += request.bytes;
         state.waiting.push_back(request);
-        self.filled.notify_one();
+        if state.waiting.len() >= state.enough {
+            self.filled.notify_one();
+        }
         Ok(())
     }
 
@@ -225,6 +244,15 @@ impl Queue {
         }
     }
 
+    /// Takes what waits, in order and up to `max_bytes`, if anything does and no restore comes before it.
+    pub(super) fn take_now(&self, max_bytes: usize) -> Vec<Request> {
+        let mut state = self.state.lock();
+        match state.restore {
+            Some(_) => Vec::new(),
+            None => state.take_group(max_bytes),
+        }
+    }
+
     /// Takes what has landed, or a restore, but not two restores without a group of writes between them where
     /// writes wait: those that are refused, one after another, hold nobody up. A restore waits for the commit
     /// under way, and nothing is taken before it: its turn would never come. Else takes what waits, in order, up to `max_bytes` and at least one; waits for something to take as long
@@ -232,13 +260,18 @@ impl Queue {
     /// empty, and no commit is under way.
     pub(super) fn take(&self, max_bytes: usize, patience: Patience) -> Option<Work> {
         let mut state = self.state.lock();
-        let is_flying = matches!(patience, Patience::UntilLanded);
+        let (is_flying, enough) = match patience {
+            Patience::UntilLanded { enough } => (true, enough),
+            Patience::Endless | Patience::For(_) => (false, 1),
+        };
         loop {
+            state.enough = enough;
             if let Some(landing) = state.landing.take() {
                 return Some(Work::Landed(landing));
             }
             let is_writes_turn = mem::take(&mut state.is_writes_turn);
-            if is_writes_turn && !state.waiting.is_empty() {
+            let is_enough = state.waiting.len() >= enough.max(1);
+            if is_writes_turn && is_enough {
                 break;
             }
             if is_flying && state.restore.is_some() {
@@ -249,14 +282,14 @@ impl Queue {
                 state.is_writes_turn = true;
                 return Some(Work::Restore(job));
             }
-            if !state.waiting.is_empty() {
+            if is_enough {
                 break;
             }
             if !is_flying && state.ended.is_some() {
                 return None;
             }
             match patience {
-                Patience::Endless | Patience::UntilLanded => self.filled.wait(&mut state),
+                Patience::Endless | Patience::UntilLanded { .. } => self.filled.wait(&mut state),
                 Patience::For(pause) => {
                     if pause.is_zero() || self.filled.wait_for(&mut state, pause).timed_out() {
                         return Some(Work::Group(Vec::new()));
@@ -264,15 +297,7 @@ impl Queue {
                 }
             }
         }
-        let mut bytes = 0;
-        let count = state.waiting.iter().take_while(|request| {
-            bytes += request.bytes;
-            bytes <= max_bytes
-        });
-        let count = count.count().max(1);
-        let taken: Vec<_> = state.waiting.drain(..count).collect();
-        state.bytes -= taken.iter().map(|request| request.bytes).sum::<usize>();
-        Some(Work::Group(taken))
+        Some(Work::Group(state.take_group(max_bytes)))
     }
 
     /// Accepts nothing any more; what waits will still be taken.
@@ -342,7 +367,7 @@ mod tests {
         queue.push_restore(restore()).unwrap();
         queue.push(write()).unwrap();
         std::thread::scope(|scope| {
-            let taken = scope.spawn(|| queue.take(1, Patience::UntilLanded));
+            let taken = scope.spawn(|| queue.take(1, Patience::UntilLanded { enough: 1 }));
             while !taken.is_finished() && !queue.filled.notify_one() {}
             queue.land(Landing { reached: Ok(Durability::Synced), took: Duration::ZERO });
             assert!(matches!(taken.join().unwrap(), Some(Work::Landed(_))), "the write was taken first");
