@@ -5,9 +5,7 @@ mod blocked;
 mod cold;
 mod committer;
 mod expiry;
-mod flight;
 mod gate;
-mod group;
 mod histogram;
 mod history;
 mod intake;
@@ -47,7 +45,6 @@ use self::blocked::Blocked;
 use self::cold::Cold;
 use self::committer::Committer;
 use self::expiry::{Expiry, Outlook};
-use self::flight::Runway;
 use self::gate::Gate;
 use self::line::VersionLine;
 use self::log::Log;
@@ -79,8 +76,7 @@ pub struct LocalOptions {
     pub limits: Limits,
     /// The durability of writes that ask for none; the store's best where this is none (C9).
     pub default_durability: Option<Durability>,
-    /// The most bytes of keys and values committed in one group. A larger batch is committed alone. Two groups can
-    /// be held at once: the one whose commit is under way, and the one that is judged meanwhile (C14).
+    /// The most bytes of keys and values committed in one group. A larger batch is committed alone.
     pub max_group_bytes: usize,
     /// Where the history of commits is kept.
     pub history: History,
@@ -163,8 +159,7 @@ impl LocalOptions {
 /// **Writes** enter a bounded queue. One thread, the committer, takes what waits, judges each batch
 /// against the store and the batches before it in the group, gives versions, makes one
 /// [`Store::commit`], and only then answers everyone (C1, C2, C3, C9). Compare-and-swap is atomic
-/// because there is one judge; group commit comes for free. While a commit waits for the disk, the next group
-/// is judged.
+/// because there is one writer; group commit comes for free.
 ///
 /// **Reads** never wait for the committer. A read that the store can answer from memory stays on the
 /// caller's thread; any other goes to a bounded number of blocking threads. **Scans** own a snapshot on
@@ -286,9 +281,6 @@ impl<S: Store> Local<S> {
             blocked: Blocked::new(&info.limits),
             default_durability: info.default_durability,
             max_group_bytes: options.max_group_bytes,
-            runway: Runway::new(Arc::clone(&home), Arc::clone(&queue), Arc::clone(&clock))?,
-            flight: None,
-            is_alone: true,
         };
         // Before the first answer (C15).
         committer.catch_up()?;

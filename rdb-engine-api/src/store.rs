@@ -14,8 +14,8 @@ use crate::{Durability, Key, Metric, Result};
 /// - **Reads are of committed state.** Whatever [`get`](Self::get), [`get_cached`](Self::get_cached) or
 ///   a [`Snapshot`] shows will be there after a crash that the level of its commit spares (C9); it is
 ///   never taken back. After a commit returned, reads that begin later see it (C1).
-/// - **One commit at a time.** `Local` calls [`commit`](Self::commit) again only when the call before has
-///   returned, not always on the same thread. Reads come from any thread, at any time, during commits too.
+/// - **One committer.** `Local` calls [`commit`](Self::commit) from one thread, one call at a time.
+///   Reads come from any thread, at any time, during commits too.
 /// - **Opening is exclusive** (C12) and checks the format (C13): see [`DataDirectory`](crate::DataDirectory).
 /// - **Dropping frees.** When the store is dropped, its directory can be opened again.
 /// - **Errors.** [`Corrupt`](crate::ErrorKind::Corrupt) where stored bytes failed validation,

@@ -1,12 +1,8 @@
-//! The committer: the one thread that judges writes, and orders their commits.
-//!
-//! A group is what waits while the commit before it is under way. A commit that waits for a disk is made by a
-//! [thread of its own](super::flight), so that the next group is judged meanwhile, in a view that has the one
-//! under way beneath it. One is under way at most, and its callers are answered before those of the next; a
-//! failure of it ends the next too.
+//! The committer: the one thread that writes.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 use std::vec::IntoIter;
 
 use tokio::sync::oneshot;
@@ -15,16 +11,17 @@ use tracing::{error, warn};
 use super::Home;
 use super::blocked::Blocked;
 use super::expiry::Expiry;
-use super::flight::Runway;
-use super::group::{Group, Judged};
+use super::history::Kept;
 use super::judge::{GroupView, Verdict};
 use super::line::VersionLine;
 use super::meter::Meter;
-use super::pending::{End, Kind, Pending};
-use super::queue::{Landing, Patience, Queue, Request, Task, Work};
+use super::pending::{Kind, Pending};
+use super::queue::{Queue, Request, Task, Work};
 use super::sessions::Sessions;
-use crate::{Batch, Cause, ChangeSet, Clock, Durability, Error, ErrorKind, Outcome, Result, Store};
+use crate::{Batch, Cause, ChangeSet, Clock, Durability, Error, ErrorKind, Outcome, Result, Store, Version};
 
+/// Writes for which a group has room from its beginning.
+const USUAL_GROUP: usize = 1_024;
 pub(super) const STOPPED: &str = "engine stopped after a failed commit";
 
 #[derive(Debug)]
@@ -39,217 +36,140 @@ pub(super) struct Committer<S> {
     pub(super) blocked: Blocked,
     pub(super) default_durability: Durability,
     pub(super) max_group_bytes: usize,
-    pub(super) runway: Runway,
-    /// The group whose commit is under way.
-    pub(super) flight: Option<Judged>,
-    /// Whether the latest group was of one write or none: then its commit has nobody to be judged meanwhile.
-    pub(super) is_alone: bool,
 }
 
 impl<S: Store> Committer<S> {
-    /// Commits group after group until the queue is closed and empty, or a commit fails.
+    /// Commits group after group until the queue is closed and empty, or a commit fails. A group of no writes
+    /// removes what is due (C15), ends what was idle, and forgets what is old (C16).
     pub(super) fn run(mut self) {
         self.meter.sessions.opened(self.sessions.count());
-        if let Err(failure) = self.work() {
-            error!(error = failure.report(), "commit failed, the engine accepts no more writes");
-            return;
+        while let Some(work) = self.queue.take(self.max_group_bytes, self.sleep()) {
+            let mut waiting = match work {
+                Work::Group(taken) => taken.into_iter(),
+                Work::Restore(job) => {
+                    if let Err(failure) = self.restore(job) {
+                        error!(error = failure.report(), "restore failed, the engine accepts no more writes");
+                        return;
+                    }
+                    continue;
+                }
+            };
+            loop {
+                if let Err(failure) = self.commit_group(&mut waiting) {
+                    error!(error = failure.report(), "commit failed, the engine accepts no more writes");
+                    for request in waiting {
+                        self.refuse(request, Error::new(ErrorKind::Closed, STOPPED));
+                    }
+                    return;
+                }
+                if waiting.len() == 0 {
+                    break;
+                }
+            }
         }
         self.cancel_all(&Error::new(ErrorKind::Closed, "engine is closed"));
         self.give_back();
     }
 
-    /// An error is that of a commit whose outcome is not known; all who had come by then have been answered.
-    fn work(&mut self) -> Result<()> {
-        let home = Arc::clone(&self.home);
-        // Open as long as a commit is under way: what comes meanwhile joins it.
-        let mut group = None;
-        loop {
-            let patience = match &self.flight {
-                Some(flight) => Patience::UntilLanded { enough: (flight.pending.len() / 2).max(1) },
-                None => self.sleep(),
-            };
-            let Some(work) = self.queue.take(self.max_group_bytes, patience) else { return Ok(()) };
-            let (landing, waiting) = match work {
-                Work::Group(taken) => (None, taken),
-                // With all that has come by now: the next commit may take long.
-                Work::Landed(landing) => (Some(landing), self.queue.take_now(self.max_group_bytes)),
-                Work::Restore(job) => {
-                    self.restore(job)?;
-                    continue;
-                }
-            };
-            let mut waiting = waiting.into_iter();
-            if let Err(failure) = self.proceed(&home, &mut group, landing, &mut waiting) {
-                for request in waiting {
-                    self.refuse(request, Error::new(ErrorKind::Closed, STOPPED));
-                }
-                return Err(failure);
-            }
-        }
-    }
-
-    /// Judges all that waits, in the open group as far as it has room, and takes note of a commit that has landed.
-    fn proceed<'s>(
-        &mut self,
-        home: &'s Home<S>,
-        group: &mut Option<Group<'s, S>>,
-        landing: Option<Landing>,
-        waiting: &mut IntoIter<Request>,
-    ) -> Result<()> {
-        let is_idle = landing.is_none() && waiting.len() == 0;
-        if let Some(landing) = landing {
-            if group.is_none() && waiting.len() > 0 && !self.has_to_settle(home) {
-                *group = Some(self.begin(home, waiting.as_slice()));
-            }
-            if let Some(group) = group {
-                self.judge_waiting(group, waiting);
-            }
-            self.landed(home, landing, group.take())?;
-        }
-        if is_idle {
-            self.judge_some(home, group, waiting)?;
-        }
-        while waiting.len() > 0 {
-            self.judge_some(home, group, waiting)?;
-        }
-        Ok(())
-    }
-
-    /// Judges what waits, as far as a group has room for it, and commits that unless a commit is under way. The
-    /// group then stays open, but for one that is full: that waits for the commit.
-    fn judge_some<'s>(
-        &mut self,
-        home: &'s Home<S>,
-        group: &mut Option<Group<'s, S>>,
-        waiting: &mut IntoIter<Request>,
-    ) -> Result<()> {
-        let mut open = match group.take() {
-            Some(open) => open,
-            None => {
-                if self.flight.is_some() && self.has_to_settle(home) {
-                    let landing = self.queue.landing();
-                    self.landed(home, landing, None)?;
-                }
-                self.begin(home, waiting.as_slice())
-            }
-        };
-        self.judge_waiting(&mut open, waiting);
-        if self.flight.is_none() {
-            let judged = self.seal(home, open);
-            return self.depart(home, judged);
-        }
-        if waiting.len() > 0 {
-            let landing = self.queue.landing();
-            return self.landed(home, landing, Some(open));
-        }
-        *group = Some(open);
-        Ok(())
-    }
-
-    /// Whether the next group does what it cannot do beside the commit under way.
-    fn has_to_settle(&self, home: &Home<S>) -> bool {
-        self.is_removal_due() || home.log.is_about_to_look_back()
-    }
-
-    /// Removes what is due, as a group of no writes.
-    pub(super) fn tidy(&mut self) -> Result<()> {
-        let home = Arc::clone(&self.home);
-        let group = self.begin(&home, &[]);
-        let judged = self.seal(&home, group);
-        self.commit_here(&home, judged)
-    }
-
     /// How long to wait for requests; for ever where nothing is to be done without one.
-    fn sleep(&self) -> Patience {
+    fn sleep(&self) -> Option<Duration> {
         let awaited = [self.sessions.wakes_at(), self.blocked.wakes_at(), self.home.log.wakes_at()];
         let awaited = awaited.into_iter().flatten().min();
         let awaited = awaited.map(|wake| wake.saturating_sub(self.clock.monotonic()));
-        match awaited.into_iter().chain(self.pause()).min() {
-            Some(pause) => Patience::For(pause.min(self.clock.longest_sleep())),
-            None => Patience::Endless,
-        }
+        Some(awaited.into_iter().chain(self.pause()).min()?.min(self.clock.longest_sleep()))
     }
 
-    /// Commits a group that has been judged. Where that has to wait for a disk, and others may come meanwhile, it
-    /// goes on without this thread.
-    fn depart(&mut self, home: &Home<S>, judged: Judged) -> Result<()> {
-        let was_alone = std::mem::replace(&mut self.is_alone, judged.pending.len() <= 1);
-        match judged.write {
-            Some((_, Durability::Synced)) if !(was_alone && self.is_alone) => self.take_off(judged),
-            _ => self.commit_here(home, judged),
+    /// Judges a group, commits it at once, and answers. The group is what waits, unless the records that
+    /// conflicts report would become too many bytes to hold until the commit (C14). An error is that of a
+    /// commit whose outcome is not known; the group has been answered then too.
+    pub(super) fn commit_group(&mut self, waiting: &mut IntoIter<Request>) -> Result<()> {
+        let home = Arc::clone(&self.home);
+        let looks_back = home.log.begin();
+        let now = self.line.time.now(&*self.clock);
+        let is_expiring = self.expiry.is_expiring();
+        // Who waits is counted in bytes too, but may be many: room for the usual group, to grow without haste.
+        let len = waiting.len().min(USUAL_GROUP);
+        let mut view = GroupView::new(&home.store, len, self.line.last, looks_back, now, is_expiring);
+        let mut pending = Vec::with_capacity(waiting.len());
+        let (mut held_bytes, mut bytes) = (0, 0);
+        let begun = self.clock.monotonic();
+        // Whoever has used a session by now is not idle, however long the committer has kept him waiting.
+        let used_by = waiting.as_slice().first().map_or(begun, |oldest| oldest.queued);
+        self.meter.sessions.ended_idle(self.sessions.end_idle(used_by));
+        self.sweep(begun, waiting.len() == 0);
+        // Whose time is over does not get what is removed now.
+        while held_bytes + view.replaced_bytes() <= self.max_group_bytes
+            && let Some(waiter) = self.blocked.take_due(begun)
+        {
+            let from = pending.len();
+            pending.extend(self.retry(&mut view, waiter, begun));
+            self.wake(&mut view, &mut pending, begun);
+            held_bytes += pending[from..].iter().map(Pending::held_bytes).sum::<usize>();
         }
-    }
-
-    fn take_off(&mut self, mut judged: Judged) -> Result<()> {
-        if let Some((changes, level)) = judged.write.take() {
-            self.runway.take_off(changes, level)?;
+        if !self.blocked.is_due(begun) {
+            self.expire(&mut view, now);
         }
-        self.flight = Some(judged);
-        Ok(())
-    }
-
-    /// The commit under way has returned: lets the next one begin, if there is one, and answers.
-    fn landed(&mut self, home: &Home<S>, landing: Landing, next: Option<Group<'_, S>>) -> Result<()> {
-        let Some(flight) = self.flight.take() else { return Ok(()) };
-        self.meter.writes.committed(Durability::Synced, landing.took);
-        if let Err(failure) = landing.reached {
-            // Before the answers: whoever has one finds that the engine has stopped.
-            home.log.end();
-            self.tell(flight.pending, &End::Failed(failure.clone()));
-            let next = next.map(Group::into_pending).unwrap_or_default();
-            self.tell(next, &End::NeverBegan(failure.clone()));
-            return Err(failure);
-        }
-        let Some(next) = next else {
-            self.arrived(home, flight);
-            return Ok(());
-        };
-        let next = self.seal(home, next);
-        if matches!(next.write, Some((_, Durability::Synced))) {
-            self.is_alone = next.pending.len() <= 1;
-            let taken_off = self.take_off(next);
-            self.arrived(home, flight);
-            return taken_off;
-        }
-        self.arrived(home, flight);
-        self.depart(home, next)
-    }
-
-    /// Commits a group on this thread. No other commit is under way.
-    fn commit_here(&mut self, home: &Home<S>, mut judged: Judged) -> Result<()> {
-        if let Some((changes, level)) = judged.write.take() {
-            let begun = self.clock.monotonic();
-            let committed = commit(&home.store, changes, level);
-            self.meter.writes.committed(level, self.clock.monotonic().saturating_sub(begun));
-            match committed {
-                Ok(reached) => self.line.committed(judged.version, reached),
-                Err(failure) => {
-                    home.log.end();
-                    self.tell(judged.pending, &End::Failed(failure.clone()));
-                    return Err(failure);
+        // Who waits for what has just been removed comes before all who come now.
+        self.wake(&mut view, &mut pending, begun);
+        while held_bytes + view.replaced_bytes() <= self.max_group_bytes {
+            let Some(Request { task, bytes: size, queued }) = waiting.next() else { break };
+            let from = pending.len();
+            match task {
+                Task::Write(write) => {
+                    self.meter.writes.taken(write.durability, begun.saturating_sub(queued));
+                    if write.not_after.is_some_and(|deadline| self.clock.monotonic() > deadline) {
+                        let late =
+                            Error::new(ErrorKind::Unavailable, "deadline passed before the write began");
+                        self.answer(write.answer, Err(late));
+                    } else if !write.answer.is_closed() {
+                        bytes += size;
+                        pending.extend(self.arrive(&mut view, write, size, begun));
+                        self.wake(&mut view, &mut pending, begun);
+                    }
                 }
+                Task::Session(call) => pending.push(self.call(&view, call, begun)),
             }
-            judged.durability = self.line.durability;
+            held_bytes += pending[from..].iter().map(Pending::held_bytes).sum::<usize>();
         }
-        self.arrived(home, judged);
-        Ok(())
-    }
-
-    /// What a group has come to is in the store: adds it to the history, and answers.
-    fn arrived(&self, home: &Home<S>, judged: Judged) {
-        self.meter.writes.advanced(judged.version);
-        // Before the answers: whoever has one finds the commit in the history.
-        let forgotten = home.log.append(judged.commits);
-        let reached = End::Reached(judged.durability);
-        self.tell(judged.pending, &reached);
+        if !pending.is_empty() {
+            self.meter.writes.grouped(pending.len(), bytes);
+        }
+        self.expiry.added(view.first_entry());
+        let changed = view.is_changed();
+        let best = self.home.store.info().best_durability;
+        let levels = pending.iter().filter_map(|pending| pending.level(changed, self.line.durability, best));
+        // Nobody asked for a removal, nor for the end of a session.
+        let tidies = changed || (pending.is_empty() && self.sessions.has_garbage());
+        let level = levels.max().or(tidies.then_some(Durability::Volatile));
+        let committed = match level {
+            Some(level) => self.commit_view(view, level),
+            None => Ok(home.log.append(Vec::new())),
+        };
+        self.meter.sessions.opened(self.sessions.count());
+        self.meter.sessions.blocked(self.blocked.count());
+        let reached = committed.as_ref().map(|_| self.line.durability);
+        for judged in pending {
+            judged.answer(reached, &self.meter.writes);
+        }
         home.log.notify();
         // What the history has forgotten is dropped last: its callers have their answers.
-        drop(forgotten);
+        committed.map(drop)
     }
 
-    fn tell(&self, pending: Vec<Pending>, end: &End) {
-        for pending in pending {
-            pending.answer(end, &self.meter.writes);
+    /// Commits what a group has come to, and adds it to the history. Returns what that has forgotten for it.
+    fn commit_view(&mut self, view: GroupView<'_, S>, level: Durability) -> Result<Vec<Kept>> {
+        let home = Arc::clone(&self.home);
+        let version = view.version();
+        let (mut changes, commits) = view.into_changes();
+        let commits = home.log.prepare(commits, &mut changes);
+        let committed = self.commit(changes, version, level);
+        // Before the answers: whoever has one finds the commit in the history, or that the engine has stopped.
+        match committed {
+            Ok(()) => Ok(home.log.append(commits)),
+            Err(error) => {
+                home.log.end();
+                Err(error)
+            }
         }
     }
 
@@ -279,6 +199,23 @@ impl<S: Store> Committer<S> {
         if !matches!(committed, Ok(Ok(_))) {
             warn!("cannot give reserved versions back");
         }
+    }
+
+    /// Commits changes that end with `version`, with the line of versions among them.
+    fn commit(&mut self, mut changes: ChangeSet, version: Version, mut level: Durability) -> Result<()> {
+        if self.line.needs_block(version) {
+            level = self.home.store.info().best_durability;
+            self.line.reserve_behind(version.get())?;
+        }
+        self.sessions.record(version, &mut changes);
+        self.line.record(version, &mut changes);
+        let begun = self.clock.monotonic();
+        let committed = commit(&self.home.store, changes, level);
+        self.meter.writes.committed(level, self.clock.monotonic().saturating_sub(begun));
+        let reached = committed?;
+        self.line.committed(version, reached);
+        self.meter.writes.advanced(version);
+        Ok(())
     }
 
     /// Tells a caller that nothing was done.

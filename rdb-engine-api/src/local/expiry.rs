@@ -133,15 +133,10 @@ impl<S: Store> Committer<S> {
     /// Removes all that is due, before anybody is let in. An error is that of a commit; one of reading ends
     /// it too, and is [kept](Expiry::take_failure).
     pub(super) fn catch_up(&mut self) -> Result<()> {
-        while self.is_removal_due() {
-            self.tidy()?;
+        while self.expiry.is_due(self.line.time.now(&*self.clock)) {
+            self.commit_group(&mut Vec::new().into_iter())?;
         }
         Ok(())
-    }
-
-    /// Whether there may be something to remove.
-    pub(super) fn is_removal_due(&self) -> bool {
-        self.expiry.is_due(self.line.time.now(&*self.clock))
     }
 
     /// Removes some of what is due, in the view of a group.

@@ -4,8 +4,6 @@
 //! batch again and come to the same end.
 
 use std::collections::{BTreeMap, HashMap};
-use std::mem;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -17,18 +15,16 @@ use crate::{
     Record, Result, Space, Store, Version,
 };
 
-/// The state that the next batch of a group is judged in: the store, over it what the group before has done,
-/// whose commit may be under way, and over both what the earlier batches of the group have done.
+/// The state that the next batch of a group is judged in: the store, and over it what the earlier
+/// batches of the group have done.
 ///
 /// Nothing that was only looked at is kept: a short batch can look at many long records (C14).
 #[derive(Debug)]
 pub(super) struct GroupView<'s, S> {
     store: &'s S,
-    /// What the group before has changed, if the store may not have it yet.
-    below: Option<Arc<Changes>>,
     version: Version,
     /// What the group has made of each key that it has changed.
-    changed: Changes,
+    changed: HashMap<Key, Changed>,
     /// The group's commits, in order.
     commits: Vec<CommittedBatch>,
     /// Whether to keep what each change replaces, and how many bytes of what one commit replaces.
@@ -43,18 +39,13 @@ pub(super) struct GroupView<'s, S> {
     strays: Vec<Bytes>,
 }
 
-/// What a group has made of keys.
-pub(super) type Changes = HashMap<Key, Changed>;
-
 /// What a group has made of a key: none where it removed the record.
 #[derive(Debug)]
-pub(super) struct Changed {
+struct Changed {
     row: Option<Bytes>,
     record: Option<Record>,
-    /// When the record expires that the group found.
-    found_expiry: Option<u64>,
-    /// Whether it is among what the store must change.
-    is_listed: bool,
+    /// When the store's record expires.
+    stored_expiry: Option<u64>,
 }
 
 /// What a batch would do.
@@ -72,7 +63,6 @@ impl<'s, S: Store> GroupView<'s, S> {
     /// A view in which about `len` keys will change.
     pub(super) fn new(
         store: &'s S,
-        below: Option<Arc<Changes>>,
         len: usize,
         version: Version,
         looks_back: Option<usize>,
@@ -81,7 +71,6 @@ impl<'s, S: Store> GroupView<'s, S> {
     ) -> Self {
         Self {
             store,
-            below,
             version,
             changed: HashMap::with_capacity(len),
             commits: Vec::with_capacity(len),
@@ -96,11 +85,6 @@ impl<'s, S: Store> GroupView<'s, S> {
     /// The bytes of replaced records that wait with the commits, and do not count as the requests' own.
     pub(super) fn replaced_bytes(&self) -> usize {
         self.replaced_bytes
-    }
-
-    /// From now on, lives are counted from this time.
-    pub(super) fn set_time(&mut self, now: Reading) {
-        self.now = now;
     }
 
     /// The version of the view.
@@ -207,7 +191,7 @@ impl<'s, S: Store> GroupView<'s, S> {
         &mut self,
         key: Key,
         record: Option<Record>,
-        (previous, found_expiry): (Previous, Option<u64>),
+        (previous, stored_expiry): (Previous, Option<u64>),
     ) -> CommittedOp {
         // The history has a key of its own: the batch's may be a slice of the request, which must not be kept
         // for its sake.
@@ -218,40 +202,35 @@ impl<'s, S: Store> GroupView<'s, S> {
             }
             None => (key.moved_to(Bytes::copy_from_slice(key.as_bytes())), None, None),
         };
-        let changed = Changed { row, record: record.clone(), found_expiry, is_listed: false };
+        let changed = Changed { row, record: record.clone(), stored_expiry };
         self.changed.insert(key, changed);
         CommittedOp { key: kept, record, previous }
     }
 
-    /// What the store must change to hold this view, the commits that led to it, and what is seen through it
-    /// until the store holds it.
+    /// What the store must change to hold this view, and the commits that led to it.
     ///
     /// In the order of the commits, each of which is in the order of its keys: a store that sorts what it is
     /// given finds neighbours together.
-    pub(super) fn into_changes(mut self) -> (ChangeSet, Vec<CommittedBatch>, Changes) {
+    pub(super) fn into_changes(mut self) -> (ChangeSet, Vec<CommittedBatch>) {
         let mut changes = ChangeSet::new();
         let mut entries: BTreeMap<Bytes, Option<Bytes>> =
             self.strays.into_iter().map(|entry| (entry, None)).collect();
         let ops = self.commits.iter().flat_map(|commit| &commit.ops);
-        for key in ops.map(|op| &op.key) {
-            let Some(changed) = self.changed.get_mut(key) else { continue };
-            if mem::replace(&mut changed.is_listed, true) {
-                continue;
-            }
-            if let Some(expires) = changed.found_expiry {
-                entries.entry(expiry::entry_key(expires, key)).or_default();
+        for (key, changed) in ops.filter_map(|op| self.changed.remove_entry(&op.key)) {
+            if let Some(expires) = changed.stored_expiry {
+                entries.entry(expiry::entry_key(expires, &key)).or_default();
             }
             if let Some(record) = &changed.record
-                && let Some((entry, value)) = expiry::entry_of(key, record)
+                && let Some((entry, value)) = expiry::entry_of(&key, record)
             {
                 entries.insert(entry, Some(value));
             }
-            changes.push(Space::Data, key.clone().into_bytes(), changed.row.take());
+            changes.push(Space::Data, key.into_bytes(), changed.row);
         }
         for (entry, value) in entries {
             changes.push(Space::System, entry, value);
         }
-        (changes, self.commits, self.changed)
+        (changes, self.commits)
     }
 
     /// The first of the entries that this view adds to the expiry index.
@@ -265,7 +244,7 @@ impl<'s, S: Store> GroupView<'s, S> {
     /// when the store's record expires.
     fn replaced(&self, key: &Key, bytes: &mut usize) -> Result<(Previous, Option<u64>)> {
         let changed = self.changed.get(key);
-        let stored = changed.and_then(|changed| changed.found_expiry);
+        let stored = changed.and_then(|changed| changed.stored_expiry);
         // Of a key that was changed before, the index is concerned with what that change replaced.
         let asks_expiry = self.is_expiring && changed.is_none();
         if self.looks_back.is_none() && !asks_expiry {
@@ -304,8 +283,7 @@ impl<'s, S: Store> GroupView<'s, S> {
 
     /// The record under a key in this view.
     pub(super) fn current(&self, key: &Key) -> Result<Option<Record>> {
-        let below = || self.below.as_ref().and_then(|below| below.get(key));
-        if let Some(changed) = self.changed.get(key).or_else(below) {
+        if let Some(changed) = self.changed.get(key) {
             return Ok(changed.record.clone());
         }
         let row = self.store.get(Space::Data, key.as_bytes())?;

@@ -35,9 +35,9 @@ const BLOCK: u64 = 1 << 16;
 
 #[derive(Debug)]
 pub(super) struct VersionLine {
-    /// The version of the latest commit, which may be under way: that of the committer's present view.
+    /// The version of the latest commit: that of the present view.
     pub(super) last: Version,
-    /// The level that every commit up to `last` has reached, once it has returned.
+    /// The level that every commit up to `last` has reached.
     pub(super) durability: Durability,
     /// The engine's time; the latest goes into each commit.
     pub(super) time: Arc<EngineTime>,
@@ -64,14 +64,13 @@ impl VersionLine {
         };
         // The life takes a number like a version does. It is behind the block that is made power-safe here,
         // before anybody sees it, so no opening gives it again, even if nothing is ever written.
-        let life = given.checked_add(1).filter(|life| life.checked_add(BLOCK).is_some());
-        let life = life.and_then(NonZeroU64::new).ok_or_else(end_of_line)?;
+        let life = given.checked_add(1).and_then(NonZeroU64::new).ok_or_else(end_of_line)?;
         let best = store.info().best_durability;
         let durability = best.min(Durability::Process);
         let mut line =
             Self { last, durability, time: Arc::new(time), life, given: life.get(), reserved: given };
         let mut changes = ChangeSet::new();
-        line.reserve_behind(line.given);
+        line.reserve_behind(line.given)?;
         line.record(last, &mut changes);
         line.durability = store.commit(changes, best)?;
         Ok(line)
@@ -82,10 +81,10 @@ impl VersionLine {
         Version::new(self.given).unwrap_or(self.last).max(self.last)
     }
 
-    /// The version behind `after`, the latest given in this group; it has room for a block behind it.
+    /// The version behind `after`, the latest given in this group.
     pub(super) fn next(&self, after: Version) -> Result<Version> {
-        let next = after.get().max(self.given).checked_add(1);
-        next.filter(|next| next.checked_add(BLOCK).is_some()).and_then(Version::new).ok_or_else(end_of_line)
+        let next = after.get().max(self.given).checked_add(1).and_then(Version::new);
+        next.ok_or_else(end_of_line)
     }
 
     /// A number for something else than a version: never given before, and never again once a commit that
@@ -100,7 +99,9 @@ impl VersionLine {
     /// given, and above the wall clock, by which the restored engine's own line may have gone on since.
     pub(super) fn above(&self, restored: Version, clock: &dyn Clock) -> Result<Version> {
         let now = Version::new(micros(clock)).unwrap_or(Version::MIN);
-        self.next(restored.max(now).max(self.last))
+        let version = self.next(restored.max(now).max(self.last))?;
+        // The block behind it has to have room too.
+        version.get().checked_add(BLOCK).map(|_| version).ok_or_else(end_of_line)
     }
 
     /// Whether a commit of this version must be power-safe, because it begins a new block.
@@ -108,10 +109,11 @@ impl VersionLine {
         version.get().max(self.given) > self.reserved
     }
 
-    /// Begins a new block, for which whatever is given [has room](Self::next); the commit that records it must
-    /// be power-safe.
-    pub(super) fn reserve_behind(&mut self, version: u64) {
-        self.reserved = version.max(self.given).saturating_add(BLOCK);
+    /// Begins a new block; the commit that records it must be power-safe.
+    pub(super) fn reserve_behind(&mut self, version: u64) -> Result<()> {
+        let reserved = version.max(self.given).checked_add(BLOCK);
+        self.reserved = reserved.ok_or_else(end_of_line)?;
+        Ok(())
     }
 
     /// Adds the row to a commit that ends with this version.
@@ -127,7 +129,7 @@ impl VersionLine {
         self.record(self.last, changes);
     }
 
-    /// Takes note of a commit that is under way or has returned, with a level that it reaches or fails.
+    /// Takes note of a commit that returned.
     pub(super) fn committed(&mut self, version: Version, durability: Durability) {
         // A commit without a version changed no record: all records are as safe as they were.
         self.durability = if version == self.last { self.durability.max(durability) } else { durability };
@@ -276,7 +278,7 @@ mod tests {
         let version = line.next(line.last).unwrap();
         let mut level = level;
         if line.needs_block(version) {
-            line.reserve_behind(version.get());
+            line.reserve_behind(version.get()).unwrap();
             level = Durability::Synced;
         }
         let mut changes = ChangeSet::new();

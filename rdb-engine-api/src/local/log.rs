@@ -61,8 +61,8 @@ struct State {
     previous_until: Duration,
     /// They were recorded in every commit later than this version.
     previous_after: Option<Version>,
-    /// Groups that are being judged or committed.
-    groups: usize,
+    /// Whether they are recorded in the group that is being judged and committed.
+    group: Option<bool>,
     ended: bool,
 }
 
@@ -112,7 +112,7 @@ impl Log {
                 Duration::ZERO
             },
             previous_after: (recorded > 0).then_some(previous_after),
-            groups: 0,
+            group: None,
             ended: false,
         };
         Self {
@@ -128,26 +128,18 @@ impl Log {
         }
     }
 
-    /// Whether the next group has to be the first to keep what its changes replace. It does not, as long as one
-    /// is under way that does not: from the first one on, all later commits have to.
-    pub(super) fn is_about_to_look_back(&self) -> bool {
-        let state = self.state.read();
-        state.previous_after.is_none() && state.wants_previous(self.clock.monotonic())
-    }
-
     /// The committer begins to judge a group. Whether it has to keep what the group's changes replace, and how
     /// many bytes of what one commit replaces.
     pub(super) fn begin(&self) -> Option<usize> {
         let now = self.clock.monotonic();
         let mut state = self.state.write();
-        let wanted = state.wants_previous(now);
-        self.wants_previous.store(wanted, Ordering::Relaxed);
-        let wanted = wanted && (state.previous_after.is_some() || state.groups == 0);
+        let wanted = state.previous_watches > 0 || now < state.previous_until;
         state.previous_after = match wanted {
             true => Some(state.previous_after.unwrap_or(state.history.head())),
             false => None,
         };
-        state.groups += 1;
+        state.group = Some(wanted);
+        self.wants_previous.store(wanted, Ordering::Relaxed);
         wanted.then_some(self.max_previous_bytes)
     }
 
@@ -180,13 +172,13 @@ impl Log {
         }
     }
 
-    /// Appends the commits of the group that began first, which is over with that. Returns what the history has forgotten for it, to
+    /// Appends the commits of a group, which is over with that. Returns what the history has forgotten for it, to
     /// be dropped by whoever keeps nobody waiting: that takes longer than the appending.
     #[must_use]
     pub(super) fn append(&self, commits: Vec<Kept>) -> Vec<Kept> {
         let now = self.clock.monotonic();
         let mut state = self.state.write();
-        state.groups = state.groups.saturating_sub(1);
+        state.group = None;
         for kept in commits {
             if state.watches > 0 {
                 self.registry.push(&kept.commit, kept.bytes());
@@ -254,7 +246,7 @@ impl Log {
         }
     }
 
-    /// None where the groups under way have to be waited for.
+    /// None where the group under way has to be waited for.
     fn try_enter(&self, watch: &Watch, present: Version) -> Result<Option<(Version, Arc<Place>)>> {
         let now = self.clock.monotonic();
         let mut state = self.state.write();
@@ -300,7 +292,7 @@ impl Log {
             // A refused watch wants them too: its next attempt shall not be refused for the same reason.
             state.previous_until = state.previous_until.max(now.saturating_add(self.age));
             self.wants_previous.store(true, Ordering::Relaxed);
-            if state.previous_after.is_none() && state.groups > 0 {
+            if state.previous_after.is_none() && state.group.is_some() {
                 return Ok(None);
             }
             let recorded = *state.previous_after.get_or_insert(state.history.head());
@@ -419,10 +411,6 @@ pub(super) struct Level {
 }
 
 impl State {
-    fn wants_previous(&self, now: Duration) -> bool {
-        self.previous_watches > 0 || now < self.previous_until
-    }
-
     fn compact(&mut self, now: Duration) -> Vec<Kept> {
         let compacted = self.history.compact(now);
         if let Some(rows) = &mut self.rows {

@@ -32,17 +32,6 @@ pub(super) enum Pending {
     Refused(Call, Error),
 }
 
-/// How the commit of a group ended, if it needed one.
-#[derive(Debug)]
-pub(super) enum End {
-    /// This is the level of the view.
-    Reached(Durability),
-    /// It may have been applied.
-    Failed(Error),
-    /// It was not made, since the one before it failed.
-    NeverBegan(Error),
-}
-
 #[derive(Debug)]
 pub(super) enum Kind {
     /// Part of this commit.
@@ -89,16 +78,13 @@ impl Pending {
         }
     }
 
-    /// Answers after the commit.
-    pub(super) fn answer(self, end: &End, meter: &WriteMeter) {
-        let told = match end {
-            End::Reached(_) => Ok(()),
-            End::Failed(_) | End::NeverBegan(_) => Err(Error::new(ErrorKind::Closed, STOPPED)),
-        };
+    /// Answers after the commit, with the level that the view has reached, or with why the commit failed.
+    pub(super) fn answer(self, committed: Result<Durability, &Error>, meter: &WriteMeter) {
+        let stopped = || Error::new(ErrorKind::Closed, STOPPED);
         // Whoever dropped the future does not want to know.
         match self {
             Self::Write { answer, joined, kind, .. } => {
-                let what = kind.after(end);
+                let what = kind.after(committed);
                 for answer in joined {
                     meter.answered(&what);
                     drop(answer.send(what.clone()));
@@ -106,37 +92,40 @@ impl Pending {
                 meter.answered(&what);
                 drop(answer.send(what));
             }
-            Self::Settle { answer, kind: Some(kind), .. } => drop(answer.send(kind.after(end).map(Some))),
-            Self::Settle { answer, kind: None, .. } => drop(answer.send(told.map(|()| None))),
-            Self::Opened(answer, session) => drop(answer.send(told.map(|()| session))),
-            Self::Resumed(answer, session) => drop(answer.send(told.map(|()| session))),
-            Self::Ended(answer, _) => drop(answer.send(told)),
+            Self::Settle { answer, kind, .. } => drop(answer.send(match kind {
+                Some(kind) => kind.after(committed).map(Some),
+                None => committed.map(|_| None).map_err(|_| stopped()),
+            })),
+            Self::Opened(answer, session) => {
+                drop(answer.send(committed.map(|_| session).map_err(|_| stopped())));
+            }
+            Self::Resumed(answer, session) => {
+                drop(answer.send(committed.map(|_| session).map_err(|_| stopped())));
+            }
+            Self::Ended(answer, _) => drop(answer.send(committed.map(drop).map_err(|_| stopped()))),
             Self::Refused(call, error) => call.refuse(error),
         }
     }
 }
 
 impl Kind {
-    fn after(self, end: &End) -> Result<Outcome> {
-        let stopped = || Error::new(ErrorKind::Closed, STOPPED);
-        match (self, end) {
-            (Self::Committed(version) | Self::Again(version), End::Reached(durability)) => {
-                Ok(Outcome::Committed(Commit { version, durability: *durability }))
+    fn after(self, committed: Result<Durability, &Error>) -> Result<Outcome> {
+        match (self, committed) {
+            (Self::Committed(version) | Self::Again(version), Ok(durability)) => {
+                Ok(Outcome::Committed(Commit { version, durability }))
             }
-            (Self::Unchanged(version), End::Reached(durability)) => {
-                Ok(Outcome::Unchanged(Commit { version, durability: *durability }))
+            (Self::Unchanged(version), Ok(durability)) => {
+                Ok(Outcome::Unchanged(Commit { version, durability }))
             }
-            (Self::Other(result), End::Reached(_)) => result,
+            (Self::Other(result), Ok(_)) => result,
             // Of an earlier commit or not: the durability asked for was not reached.
-            (Self::Committed(_), End::Failed(failure))
-            | (Self::Again(_), End::Failed(failure) | End::NeverBegan(failure)) => {
+            (Self::Committed(_) | Self::Again(_), Err(failure)) => {
                 Err(Error::new(ErrorKind::Unknown, "commit failed, it may have been applied")
                     .because(failure.clone()))
             }
-            (Self::Committed(_), End::NeverBegan(failure)) => Err(stopped().because(failure.clone())),
             // These changed nothing themselves, but what they would report may not have come about.
-            (Self::Unchanged(_) | Self::Other(Ok(_)), _) => Err(stopped()),
-            (Self::Other(Err(error)), _) => Err(error),
+            (Self::Unchanged(_) | Self::Other(Ok(_)), Err(_)) => Err(Error::new(ErrorKind::Closed, STOPPED)),
+            (Self::Other(Err(error)), Err(_)) => Err(error),
         }
     }
 }

@@ -60,26 +60,6 @@ pub(super) enum Work {
     Group(Vec<Request>),
     /// A restore to carry out.
     Restore(Job),
-    /// The commit that was under way has returned.
-    Landed(Landing),
-}
-
-/// How a commit ended.
-#[derive(Debug)]
-pub(super) struct Landing {
-    pub(super) reached: Result<Durability>,
-    pub(super) took: Duration,
-}
-
-/// How long the committer waits for something to do.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Patience {
-    /// Until there is something, or the queue is closed and empty.
-    Endless,
-    /// No longer than this.
-    For(Duration),
-    /// Until its commit has landed, or so many requests wait: to wake it for each costs more than to judge it.
-    UntilLanded { enough: usize },
 }
 
 #[derive(Debug)]
@@ -109,27 +89,8 @@ struct State {
     is_writes_turn: bool,
     /// Whether a restore is under way, and no write is accepted (C19).
     held: bool,
-    /// How the commit ended that was under way, until the committer takes note of it.
-    landing: Option<Landing>,
-    /// How many requests the committer is woken for.
-    enough: usize,
     /// Why nothing is accepted any more.
     ended: Option<&'static str>,
-}
-
-impl State {
-    /// Takes what waits, in order, up to so many bytes but at least one.
-    fn take_group(&mut self, max_bytes: usize) -> Vec<Request> {
-        let mut bytes = 0;
-        let count = self.waiting.iter().take_while(|request| {
-            bytes += request.bytes;
-            bytes <= max_bytes
-        });
-        let count = count.count().max(1).min(self.waiting.len());
-        let taken: Vec<_> = self.waiting.drain(..count).collect();
-        self.bytes -= taken.iter().map(|request| request.bytes).sum::<usize>();
-        taken
-    }
 }
 
 impl Queue {
@@ -159,9 +120,7 @@ impl Queue {
         }
         state.bytes += request.bytes;
         state.waiting.push_back(request);
-        if state.waiting.len() >= state.enough {
-            self.filled.notify_one();
-        }
+        self.filled.notify_one();
         Ok(())
     }
 
@@ -227,77 +186,45 @@ impl Queue {
         self.state.lock().held = false;
     }
 
-    /// The committer's commit has returned.
-    pub(super) fn land(&self, landing: Landing) {
-        self.state.lock().landing = Some(landing);
-        self.filled.notify_one();
-    }
-
-    /// Waits for the committer's commit alone.
-    pub(super) fn landing(&self) -> Landing {
+    /// Takes a restore, but not two without a group of writes between them where writes wait: restores that
+    /// are refused, one after another, hold nobody up. Else takes what waits, in order, up to `max_bytes` and
+    /// at least one; waits for something to take, but where there is a pause, for no longer than that: then it
+    /// is a group of no writes. None once the queue is closed and empty.
+    pub(super) fn take(&self, max_bytes: usize, pause: Option<Duration>) -> Option<Work> {
         let mut state = self.state.lock();
         loop {
-            if let Some(landing) = state.landing.take() {
-                return landing;
-            }
-            self.filled.wait(&mut state);
-        }
-    }
-
-    /// Takes what waits, in order and up to `max_bytes`, if anything does and no restore comes before it.
-    pub(super) fn take_now(&self, max_bytes: usize) -> Vec<Request> {
-        let mut state = self.state.lock();
-        match state.restore {
-            Some(_) => Vec::new(),
-            None => state.take_group(max_bytes),
-        }
-    }
-
-    /// Takes what has landed, or a restore, but not two restores without a group of writes between them where
-    /// writes wait: those that are refused, one after another, hold nobody up. A restore waits for the commit
-    /// under way, and nothing is taken before it: its turn would never come. Else takes what waits, in order, up to `max_bytes` and at least one; waits for something to take as long
-    /// as it has patience: when that is over, it is a group of no writes. None once the queue is closed and
-    /// empty, and no commit is under way.
-    pub(super) fn take(&self, max_bytes: usize, patience: Patience) -> Option<Work> {
-        let mut state = self.state.lock();
-        let (is_flying, enough) = match patience {
-            Patience::UntilLanded { enough } => (true, enough),
-            Patience::Endless | Patience::For(_) => (false, 1),
-        };
-        loop {
-            state.enough = enough;
-            if let Some(landing) = state.landing.take() {
-                return Some(Work::Landed(landing));
-            }
             let is_writes_turn = mem::take(&mut state.is_writes_turn);
-            let is_enough = state.waiting.len() >= enough.max(1);
-            if is_writes_turn && is_enough {
+            if is_writes_turn && !state.waiting.is_empty() {
                 break;
-            }
-            if is_flying && state.restore.is_some() {
-                self.filled.wait(&mut state);
-                continue;
             }
             if let Some(job) = state.restore.take() {
                 state.is_writes_turn = true;
                 return Some(Work::Restore(job));
             }
-            if is_enough {
+            if !state.waiting.is_empty() {
                 break;
             }
-            if !is_flying && state.ended.is_some() {
+            if state.ended.is_some() {
                 return None;
             }
-            match patience {
-                Patience::Endless | Patience::UntilLanded { .. } => self.filled.wait(&mut state),
-                Patience::For(pause) => {
+            match pause {
+                None => self.filled.wait(&mut state),
+                Some(pause) => {
                     if pause.is_zero() || self.filled.wait_for(&mut state, pause).timed_out() {
                         return Some(Work::Group(Vec::new()));
                     }
                 }
             }
         }
-        Some(Work::Group(state.take_group(max_bytes)))
+        let mut bytes = 0;
+        let count = state.waiting.iter().take_while(|request| {
+            bytes += request.bytes;
+            bytes <= max_bytes
+        });
+        let count = count.count().max(1);
+        let taken: Vec<_> = state.waiting.drain(..count).collect();
+        state.bytes -= taken.iter().map(|request| request.bytes).sum::<usize>();
+        Some(Work::Group(taken))
     }
 
     /// Accepts nothing any more; what waits will still be taken.
@@ -335,44 +262,29 @@ mod tests {
         Job { version: Version::MIN, parts: mpsc::channel(1).1, answer: oneshot::channel().0 }
     }
 
-    fn write() -> Request {
-        let write = Write {
-            batch: Batch::new(),
-            durability: Durability::Volatile,
-            not_after: None,
-            until: None,
-            stamped: None,
-            answer: oneshot::channel().0,
-        };
-        Request { task: Task::Write(write), bytes: 1, queued: Duration::ZERO }
-    }
-
     #[test]
     fn writes_get_their_turn_among_restores_however_many_there_are() {
         let queue = Queue::new(&Limits::default());
+        let write = Request {
+            task: Task::Write(Write {
+                batch: Batch::new(),
+                durability: Durability::Volatile,
+                not_after: None,
+                until: None,
+                stamped: None,
+                answer: oneshot::channel().0,
+            }),
+            bytes: 1,
+            queued: Duration::ZERO,
+        };
         queue.push_restore(restore()).unwrap();
-        queue.push(write()).unwrap();
-        assert!(matches!(queue.take(1, Patience::Endless), Some(Work::Restore(_))));
+        queue.push(write).unwrap();
+        assert!(matches!(queue.take(1, None), Some(Work::Restore(_))));
         queue.push_restore(restore()).unwrap();
         assert!(
-            matches!(queue.take(1, Patience::Endless), Some(Work::Group(_))),
+            matches!(queue.take(1, None), Some(Work::Group(_))),
             "the write waits behind the second restore"
         );
-        assert!(matches!(queue.take(1, Patience::Endless), Some(Work::Restore(_))));
-    }
-
-    #[test]
-    fn restore_gets_its_turn_however_many_writes_come_while_commits_are_under_way() {
-        let queue = Queue::new(&Limits::default());
-        queue.push_restore(restore()).unwrap();
-        queue.push(write()).unwrap();
-        std::thread::scope(|scope| {
-            let taken = scope.spawn(|| queue.take(1, Patience::UntilLanded { enough: 1 }));
-            while !taken.is_finished() && !queue.filled.notify_one() {}
-            queue.land(Landing { reached: Ok(Durability::Synced), took: Duration::ZERO });
-            assert!(matches!(taken.join().unwrap(), Some(Work::Landed(_))), "the write was taken first");
-        });
-        assert!(matches!(queue.take(1, Patience::Endless), Some(Work::Restore(_))));
-        assert!(matches!(queue.take(1, Patience::Endless), Some(Work::Group(_))));
+        assert!(matches!(queue.take(1, None), Some(Work::Restore(_))));
     }
 }

@@ -134,7 +134,7 @@ impl<S: Store> Committer<S> {
     /// The commit that makes the restore whole.
     fn finish(&mut self, version: Version) -> Result<Commit, Broken> {
         let store = &self.home.store;
-        self.line.reserve_behind(version.get());
+        self.line.reserve_behind(version.get())?;
         let mut changes = ChangeSet::new();
         self.line.record(version, &mut changes);
         changes.push(Space::System, Bytes::from_static(MARK), None);

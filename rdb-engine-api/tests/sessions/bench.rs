@@ -80,17 +80,6 @@ impl Bench {
         }
     }
 
-    /// Writes that the committer has taken.
-    pub(crate) fn taken(&self) -> u64 {
-        let metrics = self.engine.metrics();
-        let counts = metrics.iter().filter(|metric| metric.name == "writes_asked");
-        let count = |value: &MetricValue| match value {
-            MetricValue::Counter(count) => *count as u64,
-            _ => 0,
-        };
-        counts.map(|metric| count(&metric.value)).sum()
-    }
-
     /// Waits until a metric has a value; how often it has to look depends on other threads.
     pub(crate) async fn until(&self, name: &str, value: f64) {
         let wait = async {

@@ -1,12 +1,9 @@
-//! Exactly once (C17), blocking writes (C20), and groups that are judged while the one before them is committed
-//! (C1, C2, C9), as `Local` does it for every store.
+//! Exactly once (C17) and blocking writes (C20), as `Local` does it for every store.
 
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod bounds;
-#[cfg(test)]
-mod flights;
 #[cfg(test)]
 mod random;
 #[cfg(test)]

@@ -31,11 +31,8 @@ struct State {
     now: [Rowset; 2],
     /// What a power cut leaves.
     synced: [Rowset; 2],
-    /// What becomes of a commit, behind how many others.
-    failing: Option<(usize, Failing)>,
+    failing: Option<Failing>,
     held: bool,
-    /// Commits that are let through although others wait.
-    passes: usize,
     commits: usize,
 }
 
@@ -72,23 +69,12 @@ impl Shelf {
 
     /// Lets the next commit to begin fail.
     pub(crate) fn fail(&self, failing: Failing) {
-        self.fail_behind(0, failing);
-    }
-
-    /// Lets the commit fail that begins behind so many others.
-    pub(crate) fn fail_behind(&self, others: usize, failing: Failing) {
-        self.inner.state.lock().failing = Some((others, failing));
+        self.inner.state.lock().failing = Some(failing);
     }
 
     /// Lets commits wait until they are [released](Self::release).
     pub(crate) fn hold(&self) {
         self.inner.state.lock().held = true;
-    }
-
-    /// Lets one commit through that waits, or is the next to begin.
-    pub(crate) fn pass(&self) {
-        self.inner.state.lock().passes += 1;
-        self.inner.changed.notify_all();
     }
 
     pub(crate) fn release(&self) {
@@ -143,17 +129,10 @@ impl Store for Shelf {
     fn commit(&self, changes: ChangeSet, durability: Durability) -> Result<Durability> {
         let mut state = self.inner.state.lock();
         state.commits += 1;
-        let failing = match &mut state.failing {
-            Some((others @ 1.., _)) => {
-                *others -= 1;
-                None
-            }
-            failing => failing.take().map(|(_, failing)| failing),
-        };
-        while state.held && state.passes == 0 {
+        let failing = state.failing.take();
+        while state.held {
             self.inner.changed.wait(&mut state);
         }
-        state.passes = state.passes.saturating_sub(1);
         if !matches!(failing, Some(Failing::Lost)) {
             let mut seen = std::collections::HashSet::new();
             for change in changes {
