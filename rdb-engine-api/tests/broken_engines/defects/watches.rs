@@ -1,13 +1,13 @@
 //! Watches that tell too much, too little, or not what was (C16).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{StreamExt as _, future, stream};
+use futures::{FutureExt as _, StreamExt as _, future, stream};
 use parking_lot::Mutex;
 use rdb_engine_api::{
     Batch, Cause, CommittedBatch, CommittedOp, Engine, ErrorKind, Key, KeyRange, Op, Outcome, Previous,
@@ -241,16 +241,20 @@ pub(crate) struct ReadsAhead;
 #[async_trait]
 impl Defect for ReadsAhead {
     async fn watch(&self, sound: &Arc<dyn Engine>, watch: Watch) -> Result<View<WatchStream>> {
-        let View { version, mut data } = sound.watch(watch).await?;
-        let (sender, receiver) = mpsc::channel(16);
-        tokio::spawn(async move {
-            while let Some(event) = data.next().await {
-                // What there is no room for is lost.
-                drop(sender.try_send(event));
+        let View { version, data } = sound.watch(watch).await?;
+        // When it is asked, and not by a task of its own: that could fall behind the history, and would be told.
+        let events = stream::unfold((data, VecDeque::new()), |(mut data, mut ahead)| async move {
+            if ahead.is_empty() {
+                ahead.push_back(data.next().await?);
             }
+            while let Some(event) = data.next().now_or_never().flatten() {
+                // What there is no room for is lost.
+                if ahead.len() < 16 {
+                    ahead.push_back(event);
+                }
+            }
+            Some((ahead.pop_front()?, (data, ahead)))
         });
-        let events =
-            stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) });
         Ok(View { version, data: events.boxed() })
     }
 }
